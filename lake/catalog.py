@@ -1,0 +1,281 @@
+"""Publish tables in an Intake catalogue, and be the driver through which Intake opens them (the only user of intake).
+
+``catalog.yaml`` is the one truth and the only file that publishing replaces, atomically. ``catalog-plain.yaml`` is derived
+from it for environments without this package, and ``current/`` holds hard links for tools that want a plain folder.
+"""
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from intake.source.base import DataSource, Schema
+
+from lake.columns import column
+from lake.errors import CheckError, LakeError
+from lake.manifest import Manifest, manifest_at
+from lake.pretrain import ANCHOR, COLUMNS
+from lake.root import Lake, open_lake, read_catalog
+from lake.storage import CATALOG, PLAIN_CATALOG, Storage, manifest_key
+from lake.survey import Survey, surveys
+
+if TYPE_CHECKING:
+    import dask.dataframe as dd
+    import pandas as pd
+
+_DRIVER, _PRETRAIN = "lake.catalog.LakeTable", "lake.catalog.PretrainTable"
+
+
+class _LakeSource(DataSource):  # type: ignore[misc]
+    """Common part of the drivers: what Intake calls, in terms of one lazy frame."""
+
+    container, version, partition_access = "dataframe", "1", True
+
+    def _frame(self) -> "dd.DataFrame":
+        raise NotImplementedError
+
+    def to_dask(self) -> "dd.DataFrame":
+        """Return the table as a lazy frame: index source_id, known divisions on the lake's grid, Arrow-typed columns."""
+        return self._frame()
+
+    def read(self) -> "pd.DataFrame":
+        """Read the whole table into memory."""
+        return self._frame().compute()
+
+    def read_partition(self, i: int) -> "pd.DataFrame":
+        """Read one partition."""
+        return self._frame().get_partition(i).compute()
+
+    def _get_schema(self) -> Schema:
+        frame = self._frame()
+        self._schema = Schema(
+            datashape=None,
+            dtype={name: str(kind) for name, kind in frame.dtypes.items()},
+            shape=(None, len(frame.columns)),
+            npartitions=frame.npartitions,
+            extra_metadata={},
+        )
+        self.npartitions = frame.npartitions
+        return self._schema
+
+    def _close(self) -> None:
+        self._schema = None
+
+
+class LakeTable(_LakeSource):
+    """Open one published build: ``catalog["gaia_dr3_xp"].to_dask()``, or ``catalog["gaia_dr3_xp"](columns=[...]).to_dask()``.
+
+    Parameters
+    ----------
+    lake
+        Root of the lake.
+    manifest
+        Key of the build's manifest.
+    columns
+        Columns to read; all of them if None.
+    on
+        ``grid`` (default) or ``files`` (see `lake.table.Table.to_dask`).
+    """
+
+    name = "lake_table"
+
+    def __init__(
+        self, lake: str, manifest: str, columns: list[str] | None = None, on: str = "grid", metadata: Mapping[str, Any] | None = None
+    ) -> None:
+        self._lake, self._manifest, self._columns, self._on = lake, manifest, columns, on
+        super().__init__(metadata=dict(metadata or {}))
+
+    def _frame(self) -> "dd.DataFrame":
+        from lake.table import Table
+
+        opened = open_lake(self._lake)
+        return Table(opened.storage, manifest_at(opened.storage, self._manifest), opened.grid).to_dask(self._columns, on=self._on)
+
+
+class PretrainTable(_LakeSource):
+    """Open the pretraining table of the builds that the catalogue named when it was written.
+
+    Parameters
+    ----------
+    tables
+        Table -> key of the manifest of its build.
+    wide
+        Spell list columns out (see `lake.pretrain.pretrain`).
+    """
+
+    name = "lake_pretrain"
+
+    def __init__(self, lake: str, tables: Mapping[str, str], wide: bool = False, metadata: Mapping[str, Any] | None = None) -> None:  # noqa: FBT001, FBT002
+        self._lake, self._tables, self._wide = lake, dict(tables), wide
+        super().__init__(metadata=dict(metadata or {}))
+
+    def _frame(self) -> "dd.DataFrame":
+        opened = open_lake(self._lake)
+        return Lake(opened.storage, opened.release, opened.grid, self._tables).pretrain(wide=self._wide).to_dask()
+
+
+def publish(storage: Storage, manifests: Iterable[Manifest], *, withdraw: Iterable[str] = ()) -> list[str]:
+    """Name these builds in the catalogue, beside the published builds of all other tables; return the names that changed.
+
+    Readers that opened the old catalogue keep its builds. Nothing is copied.
+
+    Raises
+    ------
+    CheckError
+        If a build has not passed its check.
+    LakeError
+        If the catalogue cannot be written; the old one then stays.
+    """
+    new = {manifest.table: manifest for manifest in manifests}
+    unchecked = sorted(name for name, manifest in new.items() if manifest.checks is None)
+    if unchecked:
+        raise CheckError(f"{', '.join(unchecked)}: not checked, so not published; run `gaialake --lake {storage.root} check` first")
+    sources = dict(read_catalog(storage).get("sources", {}))
+    changed = [name for name, manifest in new.items() if _build_of(sources.get(name)) != manifest.build]
+    gone = [name for name in withdraw if name in sources]
+    if not changed and not gone:
+        return []
+    sources |= {name: entry(new[name]) for name in changed}
+    sources = {name: held for name, held in sources.items() if name not in gone}
+    tables = {name: held["metadata"]["manifest"] for name, held in sources.items() if held["driver"] == _DRIVER}
+    if ANCHOR in tables:
+        sources["pretrain"] = _pretrain_entry(tables)
+    lake = storage.read_json("lake.json")
+    metadata = {"version": 1, "title": f"gaialake, release {lake['release']}", "release": lake["release"], "grid": lake["grid"]["id"]}
+    metadata["published"] = datetime.now(UTC).isoformat(timespec="seconds")
+    content = {"metadata": metadata, "sources": {name: sources[name] for name in sorted(sources)}}
+    storage.write_bytes(CATALOG, _yaml(content))
+    derive_plain(storage)
+    return changed + gone
+
+
+def _build_of(held: Mapping[str, Any] | None) -> str | None:
+    return held["metadata"].get("build") if held else None
+
+
+def entry(manifest: Manifest) -> dict[str, Any]:
+    """Return the catalogue entry of a build."""
+    key = manifest_key(manifest.table, manifest.build)
+    return {
+        "driver": _DRIVER,
+        "description": f"{manifest.title} ({manifest.rows:,} rows)",
+        "args": {"lake": "{{ CATALOG_DIR }}", "manifest": key},
+        "metadata": {
+            "build": manifest.build,
+            "manifest": key,
+            "kind": manifest.kind,
+            "release": manifest.release,
+            "rows": manifest.rows,
+            "bytes": manifest.bytes,
+            "created": manifest.created,
+            "citation": manifest.citation,
+            "licence": manifest.licence,
+            "absent": list(manifest.absent),
+            "made_of": dict(manifest.made_of),
+            "columns": {one["name"]: _said(one) for one in manifest.columns},
+        },
+    }
+
+
+def _said(one: Mapping[str, str]) -> str:
+    unit = f" [{one['unit']}]" if one.get("unit") else ""
+    return f"{one['type']}{unit}: {one.get('description', '')}"
+
+
+def _pretrain_entry(tables: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "driver": _PRETRAIN,
+        "description": "Pretraining table: lazy left join from the XP spectra, scaled to one brightness",
+        "args": {"lake": "{{ CATALOG_DIR }}", "tables": {name: tables[name] for name in sorted(tables)}},
+        "metadata": {"columns": {name: f"{column(name).type} {column(name).unit}: {column(name).description}" for name in COLUMNS}},
+    }
+
+
+def _yaml(content: Mapping[str, Any]) -> bytes:
+    return yaml.safe_dump(dict(content), sort_keys=False, allow_unicode=True, width=120).encode()
+
+
+def derive_plain(storage: Storage) -> None:
+    """Write ``catalog-plain.yaml`` and the links of ``current/`` from the catalogue.
+
+    The plain catalogue is Intake v2 with explicit file lists; it needs no package of ours, and knows divisions from
+    the data alone. A table without rows has no files and no entry in it.
+    """
+    lake = open_lake(storage.root)
+    files: dict[str, list[str]] = {}
+    for name in lake.names:
+        keys = [part.key for part in lake.table(name).manifest.partitions if part.key]
+        if keys:
+            files[name] = keys
+    data, entries = {}, {}
+    for name, keys in files.items():
+        kwargs: dict[str, Any] = {"url": [f"{{CATALOG_DIR}}/{key}" for key in keys], "storage_options": "{STORAGE_OPTIONS}"}
+        data[f"{name}_files"] = {"datatype": "intake.readers.datatypes:Parquet", "kwargs": kwargs, "metadata": {}, "user_parameters": {}}
+        entries[name] = {
+            "reader": "intake.readers.readers:DaskParquet",
+            "kwargs": {"args": [f"{{data({name}_files)}}"], "index": "source_id", "calculate_divisions": True},
+            "metadata": {},
+            "output_instance": "dask.dataframe:DataFrame",
+            "user_parameters": {},
+        }
+    content = {
+        "version": 2,
+        "metadata": {"derived_from": CATALOG},
+        "aliases": {name: name for name in files},
+        "user_parameters": {},
+        "data": data,
+        "entries": entries,
+    }
+    storage.write_bytes(PLAIN_CATALOG, _yaml(content))
+    if storage.is_local:
+        for name in lake.names:
+            _link(storage, name, files.get(name, []))
+
+
+def _link(storage: Storage, table: str, keys: list[str]) -> None:
+    """Replace ``current/<table>`` by links to the published files; file systems without hard links go without it."""
+    target = storage.path(f"current/{table}")
+    fresh = target.with_name(f".{table}.{uuid.uuid4().hex[:8]}")
+    fresh.mkdir(parents=True)
+    try:
+        for key in keys:
+            os.link(storage.path(key), fresh / key.rsplit("/", 1)[-1])
+    except OSError as error:
+        shutil.rmtree(fresh)
+        if isinstance(error, FileNotFoundError):
+            raise LakeError(f"{error.filename} is named in the catalogue but not there; restore it or build {table} again") from error
+        return
+    if target.exists():
+        shutil.rmtree(target)
+    fresh.rename(target)
+
+
+def declared_catalog() -> str:
+    """Return the catalogue of all declared tables without builds, as kept in git (``catalogs/gaialake.yaml``)."""
+    sources = {}
+    for survey in surveys().values():
+        for table in survey.tables:
+            sources[table] = _declared_entry(survey, table)
+    content = {"metadata": {"version": 1, "title": "gaialake: declared tables, without builds"}, "sources": sources}
+    return _yaml({**content, "sources": {name: sources[name] for name in sorted(sources)}}).decode()
+
+
+def _declared_entry(survey: Survey, table: str) -> dict[str, Any]:
+    from lake.manifest import describe_columns
+
+    return {
+        "driver": _DRIVER,
+        "description": survey.title + ("" if table == survey.name else " (extension)"),
+        "args": {"lake": "{{ CATALOG_DIR }}", "manifest": manifest_key(table, "BUILD")},
+        "metadata": {
+            "kind": survey.kind,
+            "release": survey.release,
+            "citation": survey.citation,
+            "licence": survey.licence,
+            "source": survey.source,
+            "columns": {one["name"]: _said(one) for one in describe_columns(survey.schema(table))},
+        },
+    }

@@ -1,0 +1,233 @@
+"""Bring a raw batch to the declared form: types, units, nulls, list lengths, ids; refuse what does not fit."""
+
+from functools import lru_cache
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lake.columns import column
+from lake.errors import RawFileError
+from lake.partition import BASE_SHIFT, N_PIXELS
+from lake.readers.arrays import ArrayTextError, parse_arrays
+from lake.readers.batch import RawBatch
+from lake.survey import Mark, Survey
+
+_MAX_ID = N_PIXELS << BASE_SHIFT
+
+
+class _Misfit(ValueError):
+    """Carry what does not fit and its first row, until file and column are known."""
+
+    def __init__(self, message: str, row: int = 0) -> None:
+        super().__init__(message)
+        self.row = row
+
+
+def conform(batch: RawBatch, survey: Survey, path: object) -> tuple[pa.Table, dict[str, int]]:
+    """Return the batch under the survey's schema, and the number of rows dropped by reason.
+
+    Every declared column is present; those that the file lacks are null. NaN, sentinels, empty texts and empty arrays
+    become null. Values keep their bits: float32 stays float32 or widens to float64.
+
+    Parameters
+    ----------
+    path
+        The file, for messages.
+
+    Raises
+    ------
+    RawFileError
+        If a value does not fit its column, an array has another length, an id is not a positive Gaia id, or a marked
+        column shows another release.
+    """
+    rows = batch.table.num_rows
+    columns: list[pa.Array] = []
+    fields = [column(name).field(survey.lengths.get(name)) for name in survey.columns]
+    for field in fields:
+        if field.name not in batch.table.column_names:
+            columns.append(pa.nulls(rows, field.type))
+            continue
+        try:
+            raw = _forget(batch.table[field.name].combine_chunks(), survey.missing.get(field.name, ()))
+            columns.append(_coerced(_in_units(raw, field.name, survey), field.type))
+        except (_Misfit, ArrayTextError) as error:
+            raise _located(error, batch, survey, path, field) from error
+    table = pa.Table.from_arrays(columns, schema=pa.schema([field.with_nullable(True) for field in fields]))
+    table, dropped = _without_ids(table, survey)
+    _refuse_ids(table["source_id"].combine_chunks(), batch.first_row, path)
+    for mark in survey.marks:
+        if mark.column in batch.table.column_names:
+            _refuse_release(table, mark, survey, path)
+    if survey.clean is not None:
+        table = survey.clean(table)
+    return table.cast(pa.schema(fields)), dropped
+
+
+def _located(error: Exception, batch: RawBatch, survey: Survey, path: object, field: pa.Field) -> RawFileError:
+    row = getattr(error, "row", 0)
+    name = survey.columns[field.name].name
+    ids = batch.table["source_id"]
+    star = f", source_id {ids[row].as_py()}" if field.name != "source_id" and row < len(ids) else ""
+    return RawFileError(
+        f"{path}: column {name!r}, row {batch.first_row + row + 1:,}{star}: {error}; {survey.name} declares "
+        f"{field.type}. Fetch the file again, or ingest it under the survey and release it belongs to"
+    )
+
+
+def _without_ids(table: pa.Table, survey: Survey) -> tuple[pa.Table, dict[str, int]]:
+    """Drop rows whose id is a declared sentinel; a null id that no sentinel explains is left to be refused."""
+    if "source_id" not in survey.missing or not table["source_id"].null_count:
+        return table, {}
+    return table.filter(pc.is_valid(table["source_id"])), {"no source_id": table["source_id"].null_count}
+
+
+def _refuse_ids(ids: pa.Array, first_row: int, path: object) -> None:
+    good = pc.fill_null(pc.and_(pc.greater(ids, 0), pc.less(ids, _MAX_ID)), False)
+    bad = len(good) - (pc.sum(good).as_py() or 0)
+    if bad:
+        row = pc.index(good, False).as_py()
+        raise RawFileError(
+            f"{path}: column 'source_id', row {first_row + row + 1:,}: {ids[row].as_py()} is no Gaia source identifier "
+            f"({bad:,} such rows here); ids are integers from 1 to {_MAX_ID - 1}. Remove these rows from the file, or declare "
+            "the value as missing in the survey so that they are dropped and counted"
+        )
+
+
+def _refuse_release(table: pa.Table, mark: Mark, survey: Survey, path: object) -> None:
+    values = table[mark.column]
+    if mark.prefix:
+        good = pc.starts_with(values, mark.prefix)
+        wanted = f"values that begin with {mark.prefix!r}"
+    else:
+        kind = values.type
+        good = pc.and_(pc.greater_equal(values, pa.scalar(mark.low, kind)), pc.less_equal(values, pa.scalar(mark.high, kind)))
+        wanted = f"{mark.low}" if mark.low == mark.high else f"{mark.low} to {mark.high}"
+    bad = pc.invert(pc.fill_null(good, True))
+    count = pc.sum(bad).as_py() or 0
+    if count:
+        row = pc.index(bad, True).as_py()
+        raise RawFileError(
+            f"{path}: column {mark.column!r} shows another release: source_id {table['source_id'][row].as_py()} has "
+            f"{values[row].as_py()!r} ({count:,} such rows here), {survey.name} ({survey.release}) expects {wanted}. Ids of another "
+            f"release name other sources: pass files of {survey.release}"
+        )
+
+
+def _forget(values: pa.Array, sentinels: tuple[float | str, ...]) -> pa.Array:
+    for sentinel in sentinels:
+        if isinstance(sentinel, str) == pa.types.is_string(values.type):
+            values = pc.if_else(pc.equal(values, pa.scalar(sentinel, values.type)), pa.scalar(None, values.type), values)
+    return values
+
+
+@lru_cache(maxsize=256)
+def _factor(raw: str, unit: str) -> float:
+    from astropy import units
+
+    return float(units.Unit(raw).to(units.Unit(unit)))
+
+
+def _in_units(values: pa.Array, name: str, survey: Survey) -> pa.Array:
+    raw = survey.columns[name].unit
+    if not raw or raw == column(name).unit:
+        return values
+    return pc.multiply(values, pa.scalar(_factor(raw, column(name).unit), pa.float64()))
+
+
+def _coerced(values: pa.Array, kind: pa.DataType) -> pa.Array:
+    """Turn a raw column into its declared type without loss, or raise `_Misfit`."""
+    if pa.types.is_null(values.type):
+        return pa.nulls(len(values), kind)
+    if pa.types.is_fixed_size_list(kind):
+        return _lists(values, kind)
+    if pa.types.is_floating(kind):
+        return _floats(values, kind)
+    if pa.types.is_integer(kind):
+        return _integers(values, kind)
+    if pa.types.is_boolean(kind):
+        return _booleans(values)
+    if not pa.types.is_string(values.type):
+        raise _Misfit(f"expected text, found {values.type}")
+    trimmed = pc.utf8_trim_whitespace(values)
+    return pc.if_else(pc.equal(trimmed, ""), pa.scalar(None, pa.string()), trimmed)
+
+
+def _floats(values: pa.Array, kind: pa.DataType) -> pa.Array:
+    if not (pa.types.is_floating(values.type) or pa.types.is_integer(values.type)):
+        raise _Misfit(f"expected numbers, found {values.type}, such as {_first(values)!r}")
+    if values.type == pa.int64():
+        raise _Misfit(f"expected floating numbers, found 64-bit integers, such as {_first(values)!r}")
+    if pa.types.is_floating(values.type):
+        infinite = pc.is_inf(values)
+        if pc.any(infinite).as_py():
+            raise _Misfit(f"{pc.sum(infinite).as_py():,} infinite values", pc.index(infinite, True).as_py())
+        values = pc.if_else(pc.is_nan(values), pa.scalar(None, values.type), values)
+    return pc.cast(values, kind, safe=False)
+
+
+def _integers(values: pa.Array, kind: pa.DataType) -> pa.Array:
+    if pa.types.is_floating(values.type):
+        if kind == pa.int64():
+            raise _Misfit(f"expected 64-bit integers, found {values.type}: identifiers lose digits as floating numbers")
+        values = pc.if_else(pc.is_nan(values), pa.scalar(None, values.type), values)
+    elif not pa.types.is_integer(values.type):
+        raise _Misfit(f"expected integers, found {values.type}, such as {_first(values)!r}")
+    try:
+        return pc.cast(values, kind)
+    except pa.ArrowInvalid as error:
+        for row, value in enumerate(values.to_pylist()):
+            if value is not None and (value != int(value) or not -(2**15) <= value < 2**15):
+                raise _Misfit(f"expected {kind}, found {value!r}", row) from error
+        raise _Misfit(str(error)) from error
+
+
+def _booleans(values: pa.Array) -> pa.Array:
+    if pa.types.is_boolean(values.type):
+        return values
+    if pa.types.is_string(values.type):
+        lower = pc.utf8_lower(pc.utf8_trim_whitespace(values))
+        known = pc.or_(pc.is_in(lower, pa.array(["true", "t", "1"])), pc.is_in(lower, pa.array(["false", "f", "0", ""])))
+        if not pc.all(known).as_py():
+            row = pc.index(known, False).as_py()
+            raise _Misfit(f"expected true or false, found {values[row].as_py()!r}", row)
+        said = pc.is_in(lower, pa.array(["true", "t", "1"]))
+        return pc.if_else(pc.or_kleene(pc.is_null(lower), pc.equal(lower, "")), pa.scalar(None, pa.bool_()), said)
+    if pa.types.is_integer(values.type):
+        odd = pc.invert(pc.is_in(values, pa.array([0, 1], values.type)))
+        if pc.any(odd).as_py() and values.null_count < pc.sum(odd).as_py():
+            raise _Misfit(f"expected 0 or 1, found {values[pc.index(odd, True).as_py()].as_py()}", pc.index(odd, True).as_py())
+        return pc.cast(values, pa.bool_())
+    raise _Misfit(f"expected true or false, found {values.type}")
+
+
+def _lists(values: pa.Array, kind: pa.FixedSizeListType) -> pa.Array:
+    size = kind.list_size
+    if pa.types.is_string(values.type):
+        values = parse_arrays(values, kind.value_type)
+    if not (pa.types.is_list(values.type) or pa.types.is_large_list(values.type) or pa.types.is_fixed_size_list(values.type)):
+        raise _Misfit(f"expected arrays of {size}, found {values.type}")
+    lengths = pc.list_value_length(values)
+    odd = pc.fill_null(pc.not_equal(lengths, size), False)
+    empty = pc.fill_null(pc.equal(lengths, 0), False)
+    wrong = pc.and_(odd, pc.invert(empty))
+    if pc.any(wrong).as_py():
+        row = pc.index(wrong, True).as_py()
+        raise _Misfit(f"expected an array of {size} values, found {lengths[row].as_py()} ({pc.sum(wrong).as_py():,} such rows here)", row)
+    there = pc.and_(pc.is_valid(values), pc.invert(empty))
+    full = values.filter(there)
+    # flatten() honours offsets and skips null rows, and none is null here.
+    listed = pa.FixedSizeListArray.from_arrays(_floats(full.flatten(), kind.value_type), size)
+    if listed.values.null_count:
+        blank = listed.values.is_null().to_numpy(zero_copy_only=False).reshape(-1, size).all(axis=1)
+        if blank.any():
+            listed = listed.take(pa.array(np.arange(len(blank)), mask=blank))
+    if len(full) < len(values):
+        index = np.cumsum(there.to_numpy(zero_copy_only=False)) - 1
+        listed = listed.take(pa.array(index, mask=~there.to_numpy(zero_copy_only=False)))
+    return listed.cast(kind)
+
+
+def _first(values: pa.Array) -> object:
+    present = values.drop_null()
+    return present[0].as_py() if len(present) else None

@@ -1,0 +1,194 @@
+"""Build a table that is computed from other tables, partition by partition, like predictions of a model."""
+
+import json
+import shutil
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from lake.columns import schema
+from lake.ingest import Outcome, Runner, builds, serial
+from lake.join import Join, JoinTask
+from lake.manifest import Input, Manifest, Partition, byte_versions, describe_columns, digest, read_manifest, schema_hash, write_manifest
+from lake.parquet import POOL_ROWS, write_partition
+from lake.partition import file_name
+from lake.storage import Storage, partition_key, write_whole
+from lake.table import Piece
+
+STEPS = {"derive": 1}
+
+
+@dataclass(frozen=True)
+class Derivation:
+    """A table to compute: its name, what computes it, and what it is made of.
+
+    Attributes
+    ----------
+    function
+        Arrow table of a leaf of the join in, Arrow table with the same source_ids, ascending, out. Must be picklable.
+    columns, lengths
+        Canonical columns of the result after source_id, and the lengths of its list columns.
+    version
+        Fingerprint of the function: a model bundle's id.
+    made_of
+        What to remember in the manifest, such as the bundle.
+    """
+
+    name: str
+    title: str
+    release: str
+    kind: str
+    citation: str
+    licence: str
+    function: Callable[[pa.Table], pa.Table]
+    columns: tuple[str, ...]
+    lengths: Mapping[str, int]
+    version: str
+    made_of: Mapping[str, str]
+
+    def schema(self) -> pa.Schema:
+        """Return the schema of the table."""
+        return schema(("source_id", *self.columns), lengths=self.lengths)
+
+
+@dataclass(frozen=True)
+class DeriveTask:
+    """Order to make one partition of a derived table."""
+
+    derivation: Derivation
+    storage: Storage
+    build: str
+    join: JoinTask
+    pieces: tuple[tuple[Piece, ...], ...]
+    first: int
+    end: int
+    content: str
+    record: Path
+
+
+def derive_partition(task: DeriveTask) -> Partition:
+    """Compute and write one partition, unless an earlier run of the same build has."""
+    if task.record.exists():
+        held = json.loads(task.record.read_text())
+        return Partition(**{**held, "leaf_rows": tuple(held["leaf_rows"])})
+    key = partition_key(task.derivation.name, task.build, file_name(task.first, task.end))
+    wanted = task.derivation.schema()
+    rows_in: list[int] = []
+    rows_out: list[int] = []
+
+    def groups() -> Iterator[pa.Table]:
+        held: list[pa.Table] = []
+        for pieces in task.pieces:
+            source = task.join.read(pieces)
+            made = task.derivation.function(source).select(wanted.names).cast(wanted) if source.num_rows else wanted.empty_table()
+            rows_in.append(source.num_rows)
+            rows_out.append(made.num_rows)
+            if held and sum(one.num_rows for one in held) + made.num_rows > POOL_ROWS:
+                yield pa.concat_tables(held)
+                held = []
+            held.append(made)
+        yield pa.concat_tables(held)
+
+    written = write_partition(task.storage.path(key), wanted, groups())
+    part = Partition(
+        first=task.first,
+        end=task.end,
+        key=key if written else None,
+        rows=written.rows if written else 0,
+        rows_in=sum(rows_in),
+        dropped={},
+        bytes=written.bytes if written else 0,
+        sha256=written.sha256 if written else None,
+        content=task.content,
+        leaf_rows=tuple(rows_out),
+    )
+    task.record.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(task.record, json.dumps(asdict(part)).encode())
+    return part
+
+
+def derived_build(join: Join, derivation: Derivation) -> str:
+    """Return the id of the build that this derivation would make of these tables."""
+    made_of = {table.name: table.manifest.build for table in join.tables}
+    return digest([derivation.name, derivation.version, STEPS, join.grid.id, made_of])[:16]
+
+
+def derive(storage: Storage, join: Join, derivation: Derivation, *, run: Runner = serial) -> Outcome:
+    """Build a derived table on the files of the join's anchor; partitions whose inputs did not change are named again.
+
+    Raises
+    ------
+    LakeError
+        If the lake cannot be written; finished partitions are kept for the next run.
+    """
+    started = time.monotonic()
+    build = derived_build(join, derivation)
+    if build in builds(storage, derivation.name):
+        return Outcome((read_manifest(storage, derivation.name, build),))
+    folder = storage.path(f"scratch/{derivation.name}/{build}")
+    older = _older_partitions(storage, derivation.name)
+    parts: dict[int, Partition] = {}
+    tasks: list[DeriveTask] = []
+    for own in join.tables[0].manifest.partitions:
+        content = _content(join, derivation, own)
+        known = older.get(content)
+        if known is not None and (known.key is None or storage.exists(known.key)):
+            parts[own.first] = known
+            continue
+        low, high = np.searchsorted(join.grid.array, [own.first, own.end])
+        pieces = tuple(join.pieces(leaf) for leaf in range(low, high))
+        record = folder / "reduce" / f"{own.first:06d}-{own.end - 1:06d}.json"
+        tasks.append(DeriveTask(derivation, storage, build, join.task, pieces, own.first, own.end, content, record))
+    reused = len(parts)
+    parts |= {part.first: part for part in run(f"predict {derivation.name}", derive_partition, tasks)} if tasks else {}
+    manifest = _manifest(join, derivation, build, tuple(parts[first] for first in sorted(parts)), round(time.monotonic() - started, 3))
+    write_manifest(storage, manifest)
+    if folder.exists():
+        shutil.rmtree(folder)
+    return Outcome((manifest,), reduced=len(tasks), reused=reused)
+
+
+def _older_partitions(storage: Storage, table: str) -> dict[str, Partition]:
+    return {part.content: part for build in builds(storage, table) for part in read_manifest(storage, table, build).partitions}
+
+
+def _content(join: Join, derivation: Derivation, own: Partition) -> str:
+    """Hash what decides a partition: the derivation, and the content of every input file that overlaps it."""
+    touching = []
+    for table in join.tables:
+        overlap = [part.content for part in table.manifest.partitions if part.first < own.end and part.end > own.first]
+        touching.append([table.name, *overlap])
+    return digest([derivation.name, derivation.version, STEPS, join.grid.id, own.first, own.end, touching])
+
+
+def _manifest(join: Join, derivation: Derivation, build: str, parts: tuple[Partition, ...], seconds: float) -> Manifest:
+    own = derivation.schema()
+    anchor = join.tables[0].manifest
+    source = Input(name=f"tables/{anchor.table}/{anchor.build}", bytes=anchor.bytes, sha256=anchor.build, rows=anchor.rows, dropped={})
+    return Manifest(
+        table=derivation.name,
+        build=build,
+        kind=derivation.kind,
+        title=derivation.title,
+        release=derivation.release,
+        citation=derivation.citation,
+        licence=derivation.licence,
+        grid=join.grid.id,
+        declaration=derivation.version,
+        steps=STEPS,
+        columns=describe_columns(own),
+        schema_hash=schema_hash(own),
+        partitions=parts,
+        inputs=(source,),
+        made_of={**derivation.made_of, **{table.name: table.manifest.build for table in join.tables}},
+        versions=byte_versions(),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        host=socket.gethostname(),
+        seconds=seconds,
+    )

@@ -1,0 +1,294 @@
+"""Build a survey's tables from its raw files: map every file to sorted runs, then reduce every partition.
+
+Nothing is done twice: a finished build is found by its fingerprint, a partition whose content did not change is named
+again from the older build that made it, and a killed run continues from the done-records in its scratch folder.
+"""
+
+import shutil
+import socket
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+
+from lake.errors import LakeError
+from lake.ledger import RawFile
+from lake.manifest import (
+    Input,
+    Manifest,
+    Partition,
+    byte_versions,
+    describe_columns,
+    digest,
+    read_manifest,
+    schema_hash,
+    write_manifest,
+)
+from lake.merge import ReduceTask, reduce_partition
+from lake.partition import Grid, file_edges
+from lake.runs import MapTask, map_file
+from lake.storage import Storage
+from lake.survey import Survey
+
+STEPS = {"read": 1, "conform": 1, "merge": 1}
+
+T, R = TypeVar("T"), TypeVar("R")
+
+
+class Runner(Protocol):
+    """Run one function over many tasks, anywhere, in any order, and yield the results as they come."""
+
+    def __call__(self, label: str, function: Callable[[T], R], tasks: Sequence[T]) -> Iterable[R]:
+        """Yield one result per task; raise the first error."""
+        ...
+
+
+def serial(label: str, function: Callable[[T], R], tasks: Sequence[T]) -> Iterator[R]:
+    """Run tasks one after the other in this process."""
+    return map(function, tasks)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What building a survey came to.
+
+    Attributes
+    ----------
+    manifests
+        One per table.
+    mapped, reduced, reused
+        Raw files read, partitions made, partitions named again from older builds.
+    """
+
+    manifests: tuple[Manifest, ...]
+    mapped: int = 0
+    reduced: int = 0
+    reused: int = 0
+
+
+def build_id(table: str, survey: Survey, grid: Grid, hashes: Iterable[str]) -> str:
+    """Return the name of the build of a table from these raw contents: equal inputs, declaration and steps, equal name."""
+    return digest([table, survey.fingerprint, STEPS, grid.id, sorted(set(hashes))])[:16]
+
+
+def builds(storage: Storage, table: str) -> list[str]:
+    """Return the ids of a table's finished builds."""
+    return [name.removesuffix(".json") for name in storage.names(f"tables/{table}") if name.endswith(".json")]
+
+
+def ingest(storage: Storage, grid: Grid, survey: Survey, files: Sequence[RawFile], *, run: Runner = serial) -> Outcome:
+    """Build all tables of a survey from the given raw files; do only what no earlier run has done.
+
+    Parameters
+    ----------
+    files
+        From `lake.ledger.raw_files`; each content once.
+    run
+        Where tasks are carried out.
+
+    Raises
+    ------
+    LakeError
+        If there is no file, a file is not what the survey declares, or the lake cannot be written. Nothing that was
+        published changes, and finished work is kept for the next run.
+    """
+    if not files:
+        raise LakeError(f"{survey.name}: no raw files; name some with `gaialake ingest {survey.name} --raw PATH...`")
+    hashes = [file.sha256 for file in files]
+    wanted = {table: build_id(table, survey, grid, hashes) for table in survey.tables}
+    if all(build in builds(storage, table) for table, build in wanted.items()):
+        return Outcome(tuple(read_manifest(storage, table, build) for table, build in wanted.items()))
+    folder = storage.path(f"scratch/{survey.name}/{wanted[survey.name]}")
+    work = _Work(storage, grid, survey, sorted(files, key=lambda file: file.sha256), wanted, folder, run)
+    outcome = work.carry_out()
+    shutil.rmtree(folder)
+    return outcome
+
+
+class _Work:
+    """One build in progress."""
+
+    def __init__(  # noqa: PLR0913
+        self,
+        storage: Storage,
+        grid: Grid,
+        survey: Survey,
+        files: Sequence[RawFile],
+        wanted: dict[str, str],
+        folder: Path,
+        run: Runner,
+    ) -> None:
+        self.storage, self.grid, self.survey, self.files = storage, grid, survey, files
+        self.wanted, self.folder, self.run = wanted, folder, run
+        self.started = time.monotonic()
+        self.older = {table: self._older(table) for table in wanted}
+
+    def _older(self, table: str) -> list[Manifest]:
+        """Return earlier builds of a table that share declaration, steps and grid."""
+        found = [read_manifest(self.storage, table, build) for build in builds(self.storage, table)]
+        return [m for m in found if (m.declaration, m.grid, dict(m.steps)) == (self.survey.fingerprint, self.grid.id, STEPS)]
+
+    def carry_out(self) -> Outcome:
+        """Map what is new, find what is stale, map what that needs, reduce it, and write the manifests."""
+        attempts = self._count_attempt()
+        known = {table: self._known_inputs(table) for table in self.wanted}
+        fresh = [file for file in self.files if any(file.sha256 not in known[table] for table in self.wanted)]
+        records = self._map([MapTask(self.survey, self.grid, file, self.folder) for file in fresh])
+        for table in self.wanted:
+            known[table] |= {sha: _input(record, table, self._file(sha)) for sha, record in records.items()}
+        inputs = {table: [known[table][file.sha256] for file in self.files] for table in self.wanted}
+        entries = {table: self._entries(table, inputs[table]) for table in self.wanted}
+        stale = {table: [one for one in entries[table] if isinstance(one, ReduceTask)] for table in self.wanted}
+        again = self._to_map_again(stale, records)
+        records |= self._map(again)
+        tasks = [self._with_runs(task, records) for table in self.wanted for task in stale[table]]
+        made = {(part.first, task.table): part for task, part in self._reduce(tasks)}
+        manifests = []
+        for table, build in self.wanted.items():
+            parts = tuple(one if isinstance(one, Partition) else made[one.first, table] for one in entries[table])
+            manifests.append(self._manifest(table, build, parts, tuple(sorted(inputs[table], key=lambda one: one.name)), attempts))
+        for manifest in manifests:
+            write_manifest(self.storage, manifest)
+        reused = sum(isinstance(one, Partition) for found in entries.values() for one in found)
+        return Outcome(tuple(manifests), mapped=len(fresh) + len(again), reduced=len(tasks), reused=reused)
+
+    def _count_attempt(self) -> int:
+        marker = self.folder / "attempts"
+        attempts = int(marker.read_text()) + 1 if marker.exists() else 1
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            marker.write_text(str(attempts))
+        except OSError as error:
+            from lake.storage import unwritable
+
+            raise unwritable(marker, error) from error
+        return attempts
+
+    def _file(self, sha256: str) -> RawFile:
+        return next(file for file in self.files if file.sha256 == sha256)
+
+    def _known_inputs(self, table: str) -> dict[str, Input]:
+        """Return what earlier builds know of the current raw files, under their current names."""
+        names = {file.sha256: file.name for file in self.files}
+        found = {}
+        for manifest in self.older[table]:
+            for one in manifest.inputs:
+                if one.sha256 in names:
+                    found[one.sha256] = Input(**{**one.__dict__, "name": names[one.sha256]})
+        return found
+
+    def _map(self, tasks: list[MapTask]) -> dict[str, dict[str, Any]]:
+        return {record["sha256"]: record for record in self.run(f"read {self.survey.name}", map_file, tasks)} if tasks else {}
+
+    def _entries(self, table: str, inputs: list[Input]) -> list[Partition | ReduceTask]:
+        """Return one entry per partition: an older one with the same content, or an order to make it."""
+        rows = np.zeros(len(self.grid), dtype=np.int64)
+        for one in inputs:
+            rows[np.asarray(one.leaves, dtype=np.int64)] += np.asarray(one.counts, dtype=np.int64)
+        edges = file_edges(self.grid, rows)
+        at = {part.content: part for manifest in self.older[table] for part in manifest.partitions}
+        entries: list[Partition | ReduceTask] = []
+        for first, end in zip(edges[:-1], edges[1:], strict=True):
+            low, high = np.searchsorted(self.grid.array, [first, end])
+            touching = sorted(one.sha256 for one in inputs if any(low <= leaf < high for leaf in one.leaves))
+            content = digest([self.survey.fingerprint, STEPS, self.grid.id, table, first, end, touching])
+            older = at.get(content)
+            if older is not None and (older.key is None or self._is_there(older)):
+                entries.append(older)
+                continue
+            runs = tuple((sha, self._file(sha).name, "") for sha in touching)
+            build = self.wanted[table]
+            entries.append(ReduceTask(self.survey, table, self.grid, self.storage, build, first, end, runs, content, self.folder))
+        return entries
+
+    def _is_there(self, part: Partition) -> bool:
+        assert part.key is not None
+        path = self.storage.path(part.key)
+        return path.exists() and path.stat().st_size == part.bytes
+
+    def _to_map_again(self, stale: dict[str, list[ReduceTask]], records: dict[str, Any]) -> list[MapTask]:
+        """Return orders to read those parts of unchanged files that touch stale partitions."""
+        spans: dict[str, set[tuple[int, int]]] = {}
+        for tasks in stale.values():
+            for task in tasks:
+                for sha, _, _ in task.runs:
+                    if sha not in records and not task.record.exists():
+                        spans.setdefault(sha, set()).add((task.first, task.end))
+        return [MapTask(self.survey, self.grid, self._file(sha), self.folder, _union(found)) for sha, found in sorted(spans.items())]
+
+    def _with_runs(self, task: ReduceTask, records: dict[str, Any]) -> ReduceTask:
+        found = []
+        for sha, name, _ in task.runs:
+            paths = records[sha]["tables"][task.table]["runs"] if sha in records else ()
+            found.extend((sha, name, path) for path in paths)
+        return ReduceTask(**{**task.__dict__, "runs": tuple(found)})
+
+    def _reduce(self, tasks: list[ReduceTask]) -> Iterator[tuple[ReduceTask, Partition]]:
+        for table in self.wanted:
+            own = [task for task in tasks if task.table == table]
+            by_first = {task.first: task for task in own}
+            for part in self.run(f"write {table}", reduce_partition, own) if own else ():
+                yield by_first[part.first], part
+
+    def _manifest(self, table: str, build: str, parts: tuple[Partition, ...], inputs: tuple[Input, ...], attempts: int) -> Manifest:
+        schema = self.survey.schema(table)
+        absent = set(schema.names).intersection(*(one.absent for one in inputs))
+        return Manifest(
+            table=table,
+            build=build,
+            kind=self.survey.kind,
+            title=self.survey.title + (" (extension)" if table != self.survey.name else ""),
+            release=self.survey.release,
+            citation=self.survey.citation,
+            licence=self.survey.licence,
+            grid=self.grid.id,
+            declaration=self.survey.fingerprint,
+            steps=STEPS,
+            columns=describe_columns(schema),
+            schema_hash=schema_hash(schema),
+            partitions=parts,
+            inputs=inputs,
+            absent=tuple(name for name in schema.names if name in absent),
+            versions=byte_versions(),
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            host=socket.gethostname(),
+            seconds=round(time.monotonic() - self.started, 3),
+            attempts=attempts,
+        )
+
+
+def _input(record: dict[str, Any], table: str, file: RawFile) -> Input:
+    own = record["tables"][table]
+    return Input(
+        name=file.name,
+        bytes=file.bytes,
+        sha256=file.sha256,
+        rows=record["rows"],
+        dropped={**record["dropped"], **own["dropped"]},
+        leaves=tuple(own["leaves"]),
+        counts=tuple(own["counts"]),
+        absent=tuple(record["absent"]),
+        ignored=tuple(record["ignored"]),
+    )
+
+
+def _union(spans: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+    """Join touching spans."""
+    joined: list[tuple[int, int]] = []
+    for first, end in sorted(spans):
+        if joined and first <= joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
+        else:
+            joined.append((first, end))
+    return tuple(joined)
+
+
+def scratch_left(storage: Storage) -> list[str]:
+    """Return the unfinished builds, as ``<survey>/<build>``."""
+    return [f"{name}/{build}" for name in storage.names("scratch") for build in storage.names(f"scratch/{name}")]
+
+

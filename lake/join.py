@@ -1,0 +1,181 @@
+"""Join tables on source_id, lazily and without a shuffle: one task per leaf reads the same range of all of them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from lake.errors import LakeError, listing
+from lake.partition import Grid, Ids
+from lake.table import Piece, Spec, Table, to_frame
+
+if TYPE_CHECKING:
+    import dask.dataframe as dd
+
+Transform = Callable[[pa.Table], pa.Table]
+
+
+@dataclass(frozen=True)
+class Join:
+    """Tables to be joined; building one reads nothing.
+
+    Attributes
+    ----------
+    tables
+        The first is the anchor: with ``how="left"`` its rows are the rows of the join.
+    specs
+        Columns to read of each table.
+    then
+        Function applied to the joined rows of a leaf, for tables with computed columns.
+    """
+
+    tables: tuple[Table, ...]
+    specs: tuple[Spec, ...]
+    how: str = "left"
+    then: Transform | None = None
+
+    @property
+    def grid(self) -> Grid:
+        """The grid of the lake."""
+        return self.tables[0].grid
+
+    @property
+    def task(self) -> "JoinTask":
+        """What one task needs beside its pieces."""
+        return JoinTask(self.specs, self.how, self.then)
+
+    def pieces(self, leaf: int) -> tuple[Piece, ...]:
+        """Return the piece of every table in one leaf."""
+        return tuple(table.pieces[leaf] for table in self.tables)
+
+    def read_leaf(self, leaf: int) -> pa.Table:
+        """Read and join one leaf."""
+        return self.task.read(self.pieces(leaf))
+
+    def schema(self) -> pa.Schema:
+        """Return the columns of the join, source_id first."""
+        return self.task.joined([spec.schema().empty_table() for spec in self.specs]).schema
+
+    def to_dask(self) -> "dd.DataFrame":
+        """Return the join as a lazy frame: index source_id, one partition per leaf, known divisions."""
+        import dask.dataframe as dd
+
+        return dd.from_map(
+            _joined_frame,
+            [self.pieces(leaf) for leaf in range(len(self.grid))],
+            task=self.task,
+            meta=to_frame(self.schema().empty_table()),
+            divisions=self.grid.divisions,
+            label="lake-join",
+            enforce_metadata=False,
+        )
+
+
+@dataclass(frozen=True)
+class JoinTask:
+    """The part of a join that every task carries."""
+
+    specs: tuple[Spec, ...]
+    how: str
+    then: Transform | None
+
+    def read(self, pieces: Sequence[Piece]) -> pa.Table:
+        """Read the pieces of one leaf and join them."""
+        return self.joined([spec.read(piece) for spec, piece in zip(self.specs, pieces, strict=True)])
+
+    def joined(self, tables: Sequence[pa.Table]) -> pa.Table:
+        """Join tables in memory and apply the transform."""
+        whole = merge_sorted(tables, how=self.how)
+        return self.then(whole) if self.then else whole
+
+    def only(self, columns: Sequence[str]) -> "JoinTask":
+        """Return the same task reading fewer columns (with a transform, all that it may need stay)."""
+        if self.then:
+            return self
+        return JoinTask(tuple(spec.only(columns) for spec in self.specs), self.how, None)
+
+
+def _joined_frame(pieces: tuple[Piece, ...], *, task: JoinTask, columns: list[str] | None = None) -> pd.DataFrame:
+    if columns is None:
+        return to_frame(task.read(pieces))
+    return to_frame(task.only(columns).read(pieces).select(["source_id", *columns]))
+
+
+def merge_sorted(tables: Sequence[pa.Table], *, how: str = "left") -> pa.Table:
+    """Join tables whose source_ids ascend and are unique; rows stay in source_id order.
+
+    Parameters
+    ----------
+    how
+        ``left`` keeps every row of the first table, with nulls where another lacks the source; ``inner`` keeps the
+        sources that all of them have.
+    """
+    anchor, others = tables[0], tables[1:]
+    if how == "inner":
+        common: Ids = anchor["source_id"].to_numpy()
+        for other in others:
+            common = np.intersect1d(common, other["source_id"].to_numpy(), assume_unique=True)
+        anchor = _rows_of(anchor, common)
+    ids: Ids = anchor["source_id"].to_numpy()
+    columns = {name: anchor[name] for name in anchor.column_names}
+    for other in others:
+        matched = _rows_of(other.drop_columns(["source_id"]), ids, other["source_id"].to_numpy())
+        columns |= {name: matched[name] for name in matched.column_names}
+    return pa.table(columns)
+
+
+def _rows_of(table: pa.Table, ids: Ids, held: Ids | None = None) -> pa.Table:
+    """Return one row per id, null where the table lacks it."""
+    own: Ids = table["source_id"].to_numpy() if held is None else held
+    if len(own) == len(ids) and np.array_equal(own, ids):
+        return table
+    at = np.searchsorted(own, ids)
+    there = np.zeros(len(ids), dtype=bool)
+    inside = at < len(own)
+    there[inside] = own[at[inside]] == ids[inside]
+    return table.combine_chunks().take(pa.array(at, mask=~there) if not there.all() else pa.array(at))
+
+
+def join(
+    tables: Sequence[Table],
+    *,
+    columns: Mapping[str, Sequence[str]] | None = None,
+    how: str = "left",
+    then: Transform | None = None,
+) -> Join:
+    """Prepare a join.
+
+    Parameters
+    ----------
+    columns
+        Table name -> columns to take of it; a table that is not named gives all of its columns.
+
+    Raises
+    ------
+    LakeError
+        If a table or column does not exist, two tables give a column of the same name, or `how` is unknown.
+    """
+    if how not in ("left", "inner"):
+        raise LakeError(f"how={how!r}: choose 'left' (rows of the first table) or 'inner' (sources in all tables)")
+    if not tables:
+        raise LakeError("a join needs at least one table")
+    names = [table.name for table in tables]
+    stray = [name for name in columns or {} if name not in names]
+    if stray:
+        raise LakeError(f"columns= names the table {listing(stray)}, which is not joined; joined are {listing(names)}")
+    if len(set(names)) < len(names):
+        raise LakeError(f"a table is joined twice: {listing(names)}")
+    specs = tuple(table.spec((columns or {}).get(table.name)) for table in tables)
+    owner: dict[str, str] = {}
+    for table, spec in zip(tables, specs, strict=True):
+        for name, _ in spec.fields:
+            if name != "source_id" and name in owner:
+                raise LakeError(
+                    f"column {name!r} is in {owner[name]} and in {table.name}; choose columns, for example "
+                    f"columns={{{table.name!r}: [names without {name!r}]}}"
+                )
+            owner[name] = table.name
+    return Join(tuple(tables), specs, how, then)

@@ -1,0 +1,129 @@
+"""Keep account of the raw files of each survey: where they lie, how large they are, what they hold."""
+
+import hashlib
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lake.errors import LakeError, listing
+from lake.storage import Storage, ledger_key
+from lake.survey import Survey
+
+_THREADS = 4
+
+
+@dataclass(frozen=True)
+class RawFile:
+    """One raw file and the hash of its content.
+
+    Attributes
+    ----------
+    name
+        Path relative to the lake if it lies inside, absolute otherwise.
+    """
+
+    path: Path
+    name: str
+    bytes: int
+    mtime_ns: int
+    sha256: str
+
+
+def register(storage: Storage, survey: Survey, paths: Iterable[Path], *, replace: bool = False) -> list[Path]:
+    """Remember files and folders as sources of a survey, beside those known (or instead of them); return all of them.
+
+    Raises
+    ------
+    LakeError
+        If a path does not exist, or a folder holds no file whose name fits the survey.
+    """
+    added = [Path(path).resolve() for path in paths]
+    for path in added:
+        if not path.exists():
+            raise LakeError(f"{path}: no such file or folder; nothing was registered for {survey.name}")
+        _files_under(path, survey)
+    ledger = _read(storage, survey)
+    roots = sorted({*([] if replace else ledger["roots"]), *(str(path) for path in added)})
+    files = {} if replace else ledger["files"]
+    _write(storage, survey, {"roots": roots, "files": files})
+    return [Path(root) for root in roots]
+
+
+def raw_files(storage: Storage, survey: Survey, progress: Callable[[int, int], None] | None = None) -> list[RawFile]:
+    """Return the survey's raw files, sorted by name, each content once; hash those that are new or were touched.
+
+    Everything under the lake's own ``raw/<survey>/`` counts as well as what was registered.
+
+    Raises
+    ------
+    LakeError
+        If a file that an earlier run knew is gone: rows would silently leave the table.
+    """
+    ledger = _read(storage, survey)
+    own = storage.path(f"raw/{survey.name}")
+    roots = [*([own] if own.is_dir() and any(own.iterdir()) else []), *(Path(root) for root in ledger["roots"])]
+    gone = [str(root) for root in roots if not root.exists()]
+    names = {} if gone else {_name(storage, file): file for root in roots for file in _files_under(root, survey)}
+    gone = gone or [name for name in ledger["files"] if name not in names]
+    if gone:
+        raise LakeError(
+            f"{survey.name}: {listing(gone, 5)} is gone, but tables were built from it; bring it back (is the disk mounted?), "
+            f"or name what remains with `gaialake ingest {survey.name} --replace --raw PATH...`"
+        )
+    known: dict[str, dict[str, Any]] = ledger["files"]
+    stats = {name: file.stat() for name, file in names.items()}
+    stale = [name for name, s in stats.items() if (known.get(name, {}).get("bytes"), known.get(name, {}).get("mtime_ns")) != (s.st_size, s.st_mtime_ns)]
+    if stale:
+        with ThreadPoolExecutor(_THREADS) as pool:
+            for done, (name, checksum) in enumerate(zip(stale, pool.map(lambda name: _sha256(names[name]), stale), strict=True), 1):
+                known[name] = {"bytes": stats[name].st_size, "mtime_ns": stats[name].st_mtime_ns, "sha256": checksum}
+                if progress:
+                    progress(done, len(stale))
+        _write(storage, survey, {"roots": ledger["roots"], "files": known})
+    found: dict[str, RawFile] = {}
+    for name in sorted(names):
+        entry = known[name]
+        found.setdefault(entry["sha256"], RawFile(names[name], name, entry["bytes"], entry["mtime_ns"], entry["sha256"]))
+    return list(found.values())
+
+
+def ignored_files(storage: Storage, survey: Survey) -> list[str]:
+    """Return names of files in registered folders that do not look like the survey's."""
+    roots = [Path(root) for root in _read(storage, survey)["roots"]]
+    return sorted(str(f) for root in roots if root.is_dir() for f in root.rglob("*") if f.is_file() and not survey.accepts(f.name))
+
+
+def _files_under(root: Path, survey: Survey) -> list[Path]:
+    """Return a file as it is, or the files of a folder whose names fit the survey."""
+    if root.is_file():
+        return [root]
+    files = sorted(path for path in root.rglob("*") if path.is_file() and not path.name.startswith("."))
+    ours = [path for path in files if survey.accepts(path.name)]
+    if not ours:
+        raise LakeError(
+            f"{root}: no file of {survey.name} by its name (expected {listing(survey.patterns)}); the folder holds "
+            f"{listing(path.name for path in files)}. Name the files themselves to ingest them whatever they are called"
+        )
+    return ours
+
+
+def _name(storage: Storage, file: Path) -> str:
+    root = storage.path("")
+    return str(file.relative_to(root)) if file.is_relative_to(root) else str(file)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _read(storage: Storage, survey: Survey) -> dict[str, Any]:
+    key = ledger_key(survey.name)
+    held = storage.read_json(key) if storage.exists(key) else {}
+    return {"roots": held.get("roots", []), "files": held.get("files", {})}
+
+
+def _write(storage: Storage, survey: Survey, ledger: dict[str, Any]) -> None:
+    storage.write_json(ledger_key(survey.name), ledger)

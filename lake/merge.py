@@ -1,0 +1,219 @@
+"""Reduce sorted runs to one partition: merge by source_id, one row per source, written row group by row group."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from lake.errors import RawFileError
+from lake.manifest import Partition
+from lake.parquet import group_edges, group_rows, write_partition
+from lake.partition import Grid, Ids, file_name, first_id
+from lake.storage import Storage, partition_key, write_whole
+from lake.survey import Survey
+
+_IN_FILE, _IN_FILES = "same source again in one file", "same source again in another file"
+
+
+@dataclass(frozen=True)
+class ReduceTask:
+    """Order to make one partition.
+
+    Attributes
+    ----------
+    runs
+        (sha256 of the raw file, its name, path of the run), in the order that decides ties.
+    content
+        Fingerprint of the partition (see `lake.manifest.Partition`).
+    """
+
+    survey: Survey
+    table: str
+    grid: Grid
+    storage: Storage
+    build: str
+    first: int
+    end: int
+    runs: tuple[tuple[str, str, str], ...]
+    content: str
+    folder: Path
+
+    @property
+    def record(self) -> Path:
+        """Done-record of the task."""
+        return self.folder / "reduce" / f"{self.table}-{self.first:06d}-{self.end - 1:06d}.json"
+
+
+def reduce_partition(task: ReduceTask) -> Partition:
+    """Write one partition, unless an earlier run of the same build has; return its entry for the manifest.
+
+    Memory is bounded by a row group, not by the partition: only ids are held whole.
+
+    Raises
+    ------
+    RawFileError
+        If one file holds a source twice and the survey has no rule for it, or two files disagree on a source.
+    """
+    name = file_name(task.first, task.end)
+    key = partition_key(task.table, task.build, name)
+    if task.record.exists():
+        held = json.loads(task.record.read_text())
+        done = Partition(**{**held, "leaf_rows": tuple(held["leaf_rows"])})
+        if done.key is None or (done.key == key and task.storage.path(key).stat().st_size == done.bytes):
+            return done
+    merged = _Merge(task)
+    written = write_partition(task.storage.path(key), task.survey.schema(task.table), merged.groups())
+    partition = Partition(
+        first=task.first,
+        end=task.end,
+        key=key if written else None,
+        rows=written.rows if written else 0,
+        rows_in=merged.rows_in,
+        dropped={reason: rows for reason, rows in merged.dropped.items() if rows},
+        bytes=written.bytes if written else 0,
+        sha256=written.sha256 if written else None,
+        content=task.content,
+        leaf_rows=merged.leaf_rows,
+    )
+    task.record.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(task.record, json.dumps(asdict(partition)).encode())
+    return partition
+
+
+class _Run:
+    """One open run, read by ranges of ids."""
+
+    def __init__(self, path: str, low: int, high: int) -> None:
+        self.file = pq.ParquetFile(path)
+        statistics = [self.file.metadata.row_group(i).column(0).statistics for i in range(self.file.num_row_groups)]
+        self._low = np.array([one.min for one in statistics], dtype=np.int64)
+        self._high = np.array([one.max for one in statistics], dtype=np.int64)
+        self.ids = self.read(low, high, ["source_id"])["source_id"].to_numpy()
+
+    def read(self, low: int, high: int, columns: list[str] | None = None) -> pa.Table:
+        """Return rows with low <= source_id < high."""
+        first = int(np.searchsorted(self._high, low))
+        last = int(np.searchsorted(self._low, high))
+        table = self.file.read_row_groups(list(range(first, last)), columns=columns, use_threads=False)
+        begin, end = np.searchsorted(table["source_id"].to_numpy(), [low, high])
+        return table.slice(begin, end - begin)
+
+
+class _Merge:
+    """Merge the runs of one partition, counting what is dropped."""
+
+    def __init__(self, task: ReduceTask) -> None:
+        self._task = task
+        self.rows_in = 0
+        self.leaf_rows: tuple[int, ...] = ()
+        self.dropped = {_IN_FILE: 0, _IN_FILES: 0}
+
+    def groups(self) -> Iterator[pa.Table]:
+        """Yield the merged rows, one table per row group, ascending in source_id."""
+        task = self._task
+        low, high = first_id(task.first), first_id(task.end)
+        runs = [_Run(path, low, high) for _, _, path in task.runs]
+        try:
+            schema = task.survey.schema(task.table)
+            ids = np.unique(np.concatenate([run.ids for run in runs])) if runs else np.empty(0, dtype=np.int64)
+            begin_leaf, end_leaf = np.searchsorted(task.grid.array, [task.first, task.end])
+            leaves = np.diff(np.searchsorted(ids, task.grid.id_edges[begin_leaf : end_leaf + 1]))
+            self.leaf_rows = tuple(leaves.tolist())
+            begin = 0
+            for end in group_edges(leaves[leaves > 0].tolist(), group_rows(schema)):
+                bound = int(ids[end]) if end < len(ids) else high
+                yield self._merged(runs, int(ids[begin]), bound).cast(schema)
+                begin = end
+        finally:
+            for run in runs:
+                run.file.close()
+
+    def _merged(self, runs: list[_Run], low: int, high: int) -> pa.Table:
+        pieces = [(rank, run.read(low, high)) for rank, run in enumerate(runs)]
+        pieces = [(rank, piece) for rank, piece in pieces if piece.num_rows]
+        table = pa.concat_tables([piece for _, piece in pieces]).combine_chunks()
+        rank = np.concatenate([np.full(piece.num_rows, rank) for rank, piece in pieces])
+        ids: Ids = table["source_id"].to_numpy()
+        self.rows_in += len(ids)
+        if (np.diff(ids) > 0).all():
+            return table
+        order = np.argsort(ids, kind="stable")
+        if (np.diff(ids[order]) > 0).all():
+            return table.take(pa.array(order))
+        return self._one_per_source(table.take(pa.array(order)), rank[order])
+
+    def _one_per_source(self, table: pa.Table, rank: Ids) -> pa.Table:
+        """Keep the most complete row of each source, the smaller file hash on ties; refuse rows that disagree."""
+        ids: Ids = table["source_id"].to_numpy()
+        shas = np.array([sha for sha, _, _ in self._task.runs])[rank]
+        present = sum(np.asarray(pc.is_valid(column), dtype=np.int32) for column in table.columns)
+        order = np.lexsort((np.arange(len(ids)), shas, -np.asarray(present), ids))
+        table, ids, shas, rank = table.take(pa.array(order)), ids[order], shas[order], rank[order]
+        again = np.concatenate([[False], ids[1:] == ids[:-1]])
+        chosen = np.maximum.accumulate(np.where(~again, np.arange(len(ids)), 0))
+        kept = np.flatnonzero(~again)
+        same_file = again & self._in_same_file(ids, shas)
+        if same_file.any() and self._task.survey.duplicates == "error":
+            self._refuse_repeats(ids, same_file, rank)
+        others = np.flatnonzero(again & ~same_file)
+        self._refuse_contradictions(table, others, chosen[others], rank)
+        self.dropped[_IN_FILE] += int(same_file.sum())
+        self.dropped[_IN_FILES] += len(others)
+        return table.take(pa.array(kept))
+
+    @staticmethod
+    def _in_same_file(ids: Ids, shas: np.ndarray) -> np.ndarray:
+        """Tell the rows whose source stands in an earlier row of the same file."""
+        order = np.lexsort((np.arange(len(ids)), shas, ids))
+        repeat = np.zeros(len(ids), dtype=bool)
+        repeat[order[1:]] = (ids[order[1:]] == ids[order[:-1]]) & (shas[order[1:]] == shas[order[:-1]])
+        return repeat
+
+    def _refuse_repeats(self, ids: Ids, repeat: np.ndarray, rank: Ids) -> None:
+        row = int(np.flatnonzero(repeat)[0])
+        raise RawFileError(
+            f"{self._task.runs[rank[row]][1]}: column 'source_id': {ids[row]} stands in more than one row ({int(repeat.sum()):,} "
+            f"repeated rows among these), {self._task.survey.name} expects one row per source in a file. Remove the repeats, or "
+            "declare duplicates='most_complete' in the survey"
+        )
+
+    def _refuse_contradictions(self, table: pa.Table, rows: Ids, chosen: Ids, rank: Ids) -> None:
+        """Compare every present value of rows that will be dropped with the row that is kept."""
+        if not len(rows):
+            return
+        tolerance = self._task.survey.tolerance
+        for name in table.column_names:
+            first, second = (table[name].take(pa.array(at)).combine_chunks() for at in (rows, chosen))
+            apart = _apart(first, second, tolerance)
+            if apart.any():
+                at = int(np.flatnonzero(apart)[0])
+                raise RawFileError(
+                    f"column {name!r}: source_id {table['source_id'][int(rows[at])].as_py()} has {first[at].as_py()!r} in "
+                    f"{self._task.runs[rank[rows[at]]][1]}, but {second[at].as_py()!r} in {self._task.runs[rank[chosen[at]]][1]} "
+                    f"({int(apart.sum()):,} sources differ by more than {tolerance:g}). Keep one of the files, by "
+                    f"`gaialake ingest {self._task.survey.name} --replace --raw PATH...`"
+                )
+
+
+def _apart(first: pa.Array, second: pa.Array, tolerance: float) -> np.ndarray:
+    """Tell where two columns both have a value and the values differ by more than the tolerance."""
+    both = np.asarray(pc.and_(pc.is_valid(first), pc.is_valid(second)))
+    if pa.types.is_fixed_size_list(first.type):
+        size = first.type.list_size
+        where = pa.array(np.flatnonzero(both))
+        element = _apart(first.take(where).flatten(), second.take(where).flatten(), tolerance).reshape(-1, size).any(axis=1)
+        apart = np.zeros(len(both), dtype=bool)
+        apart[both] = element
+        return apart
+    if pa.types.is_floating(first.type):
+        a, b = (np.nan_to_num(side.to_numpy(zero_copy_only=False).astype(np.float64)) for side in (first, second))
+        size = np.maximum(np.abs(a), np.abs(b))
+        # A value near zero is compared on the scale of its column: archives round to a number of decimals.
+        floor = np.median(size[both]) if both.any() else 0.0
+        return both & (np.abs(a - b) > tolerance * np.maximum(size, floor))
+    return both & np.asarray(pc.fill_null(pc.not_equal(first, second), False))

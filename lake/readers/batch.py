@@ -1,0 +1,161 @@
+"""Match the columns of a raw file with a declaration, and bring flattened and long forms into the declared one."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lake.columns import column
+from lake.errors import RawFileError, listing
+from lake.survey import Survey
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which of a file's columns are read, and what they become.
+
+    Attributes
+    ----------
+    scalar
+        Name in the file -> canonical name, for columns that are read as they are.
+    flat
+        Canonical list column -> the file's scalar columns that hold its elements, in order.
+    by
+        Name in the file of the column that numbers the samples of a long form; empty otherwise.
+    absent
+        Canonical columns that the file lacks.
+    ignored
+        The file's columns that no declaration names.
+    """
+
+    scalar: Mapping[str, str]
+    flat: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    by: str = ""
+    absent: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> list[str]:
+        """Every column to read, under its name in the file."""
+        return [*self.scalar, *(name for names in self.flat.values() for name in names), *([self.by] if self.by else [])]
+
+    def type_of(self, name: str) -> pa.DataType:
+        """Return the type in which the vocabulary expects a column of the file (of one element, for flat ones)."""
+        if name in self.scalar:
+            kind = column(self.scalar[name]).type
+            return kind.value_type if self.by and pa.types.is_list(kind) else kind
+        for canonical, names in self.flat.items():
+            if name in names:
+                return column(canonical).type.value_type
+        return pa.float64()
+
+
+@dataclass(frozen=True)
+class RawBatch:
+    """Some rows of a raw file: canonical names, raw types.
+
+    Attributes
+    ----------
+    first_row
+        Number of data rows before this batch, so that errors can name a row of the file.
+    """
+
+    table: pa.Table
+    absent: tuple[str, ...]
+    ignored: tuple[str, ...]
+    first_row: int = 0
+
+
+def select(names: Sequence[str], survey: Survey, path: Path | str) -> Selection:
+    """Choose a file's columns.
+
+    Raises
+    ------
+    RawFileError
+        If the file has columns that only another release has, or lacks a required column.
+    """
+    held = {name.strip().lower(): name for name in reversed(names)}
+    foreign = {name: release for name, release in survey.foreign.items() if name.lower() in held}
+    if foreign:
+        name, release = next(iter(foreign.items()))
+        raise RawFileError(
+            f"{path}: column {name!r} exists only in {release}, but {survey.name} takes {survey.release} files; "
+            f"ids of another release name other sources: pass files of {survey.release}"
+        )
+    scalar: dict[str, str] = {}
+    flat: dict[str, tuple[str, ...]] = {}
+    for canonical, raw in survey.columns.items():
+        if raw.name.lower() in held:
+            scalar[held[raw.name.lower()]] = canonical
+            continue
+        for spelling in raw.flat:
+            numbered = [spelling.format(raw.flat_from + k).lower() for k in range(survey.lengths[canonical])]
+            if numbered[0] in held:
+                missing = [name for name in numbered if name not in held]
+                if missing:
+                    raise RawFileError(f"{path}: {canonical} is flattened as {numbered[0]} ..., but {listing(missing)} is not there")
+                flat[canonical] = tuple(held[name] for name in numbered)
+                break
+    by = held.get(survey.long.by.lower(), "") if survey.long else ""
+    found = {*scalar.values(), *flat}
+    lacking = [f"{survey.columns[name].name} ({column(name).type})" for name in survey.required if name not in found]
+    if lacking:
+        raise RawFileError(
+            f"{path}: required column {listing(lacking)} of {survey.name} is missing; the file holds: {listing(names, 30)}. "
+            "Export it again with this column, or ingest the file under the survey it belongs to (`gaialake surveys`)"
+        )
+    chosen = Selection(scalar=scalar, flat=flat, by=by)
+    return Selection(
+        scalar=scalar,
+        flat=flat,
+        by=by,
+        absent=tuple(name for name in survey.columns if name not in found),
+        ignored=tuple(sorted(set(names) - set(chosen.names))),
+    )
+
+
+def batch_of(table: pa.Table, selection: Selection, survey: Survey, path: Path | str) -> RawBatch:
+    """Rename a table of file columns to canonical names, stacking flattened and folding long columns into lists."""
+    columns = {canonical: table[name] for name, canonical in selection.scalar.items()}
+    for canonical, names in selection.flat.items():
+        columns[canonical] = _stack([table[name] for name in names])
+    if selection.by:
+        columns = _fold(columns, table[selection.by], survey, path)
+    ordered = {name: columns[name] for name in survey.columns if name in columns}
+    return RawBatch(table=pa.table(ordered), absent=selection.absent, ignored=selection.ignored)
+
+
+def _stack(columns: list[pa.ChunkedArray]) -> pa.Array:
+    """Make one list column of scalar columns; a row without any element is null."""
+    values = np.column_stack([column.to_numpy(zero_copy_only=False) for column in columns])
+    empty = np.isnan(values).all(axis=1)
+    listed = pa.FixedSizeListArray.from_arrays(pa.array(values.ravel(), from_pandas=True), values.shape[1])
+    if not empty.any():
+        return listed
+    return listed.take(pa.array(np.arange(len(values)), mask=empty))
+
+
+def _fold(columns: dict[str, pa.ChunkedArray], by: pa.ChunkedArray, survey: Survey, path: Path | str) -> dict[str, pa.Array]:
+    """Make one row of the samples of each source; the samples must be complete and in order."""
+    assert survey.long is not None
+    start, step, n = survey.long.grid
+    ids = columns["source_id"].to_numpy()
+    grid = np.tile(start + step * np.arange(n), len(ids) // n)
+    sample = by.to_numpy(zero_copy_only=False)
+    if len(ids) % n or not np.array_equal(sample, grid) or (ids.reshape(-1, n) != ids[::n, None]).any():
+        raise RawFileError(
+            f"{path}: {len(ids):,} rows do not fold into samples {start:g}, {start + step:g}, ... ({n} per source_id, in "
+            f"order, by {survey.long.by}); first rows: {json.dumps(sample[:3].tolist())}. Fetch the product again"
+        )
+    folded: dict[str, pa.Array] = {}
+    for name, values in columns.items():
+        whole = values.combine_chunks()
+        if pa.types.is_list(column(name).type):
+            folded[name] = pa.FixedSizeListArray.from_arrays(pc.cast(whole, column(name).type.value_type), n)
+        else:
+            folded[name] = whole.take(pa.array(np.arange(0, len(ids), n)))
+    return folded

@@ -1,0 +1,174 @@
+"""Map one raw file to sorted runs: read, conform, sort by source_id, count the rows of every leaf.
+
+A run is a Parquet file of at most about 256 MB in memory, so that memory does not grow with the raw file, and a
+partition is later merged from slices of runs whatever the order of the raw rows.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from lake.conform import conform
+from lake.errors import RawFileError
+from lake.ledger import RawFile
+from lake.manifest import add_up, digest
+from lake.parquet import group_edges, row_bytes
+from lake.partition import Grid, Ids, count_leaves, first_id
+from lake.readers import read
+from lake.storage import unwritable, write_whole
+from lake.survey import Survey
+
+RUN_BYTES = 256 << 20
+_GROUP_BYTES = 8 << 20
+
+
+@dataclass(frozen=True)
+class MapTask:
+    """Order to map one raw file.
+
+    Attributes
+    ----------
+    spans
+        Level-8 pixel ranges (first, end) whose rows are wanted; the whole sky if empty.
+    folder
+        Scratch folder of the build.
+    """
+
+    survey: Survey
+    grid: Grid
+    file: RawFile
+    folder: Path
+    spans: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def record(self) -> Path:
+        """Done-record of the task; it is written last, so its presence means that all runs are whole."""
+        part = f"-{digest(self.spans)[:8]}" if self.spans else ""
+        return self.folder / "map" / f"{self.file.sha256[:20]}{part}.json"
+
+
+def map_file(task: MapTask) -> dict[str, Any]:
+    """Write the runs of one raw file, unless an earlier run of the same build has; return the task's record.
+
+    Returns
+    -------
+    dict
+        ``sha256``, ``rows`` read, ``dropped`` by reason, ``absent`` and ``ignored`` columns, and for each table its
+        ``runs`` (paths), ``leaves``, ``counts`` and ``dropped``.
+
+    Raises
+    ------
+    RawFileError
+        If the file does not hold what the survey declares, or changed since it was hashed.
+    """
+    if task.record.exists():
+        return dict(json.loads(task.record.read_text()))
+    writer = _RunWriter(task)
+    rows, dropped, absent, ignored = 0, {}, set(task.survey.columns), set()
+    for batch in read(task.file.path, task.survey):
+        table, lost = conform(batch, task.survey, task.file.path)
+        rows += batch.table.num_rows
+        dropped = add_up([dropped, lost])
+        absent &= set(batch.absent)
+        ignored |= set(batch.ignored)
+        writer.add(table)
+    state = task.file.path.stat()
+    if (state.st_size, state.st_mtime_ns) != (task.file.bytes, task.file.mtime_ns):
+        raise RawFileError(f"{task.file.path}: the file changed while it was read; run the same command again when it is complete")
+    record = {
+        "sha256": task.file.sha256,
+        "rows": rows,
+        "dropped": dropped,
+        "absent": sorted(absent),
+        "ignored": sorted(ignored),
+        "tables": writer.close(),
+    }
+    write_whole(task.record, json.dumps(record).encode())
+    return record
+
+
+class _RunWriter:
+    """Gather conformed rows and write them as sorted runs, for the survey's table and its extensions."""
+
+    def __init__(self, task: MapTask) -> None:
+        self._task = task
+        self._held: list[pa.Table] = []
+        self._bytes = 0
+        self._runs: dict[str, list[str]] = {table: [] for table in task.survey.tables}
+        self._counts = {table: np.zeros(len(task.grid), dtype=np.int64) for table in task.survey.tables}
+        self._rows = 0
+
+    def add(self, table: pa.Table) -> None:
+        """Take some rows, and write a run when enough are held."""
+        self._rows += table.num_rows
+        self._held.append(table)
+        self._bytes += table.nbytes
+        if self._bytes >= RUN_BYTES:
+            self._flush()
+
+    def close(self) -> dict[str, Mapping[str, Any]]:
+        """Write what is held, and return what was written per table."""
+        self._flush()
+        done = {}
+        for table, counts in self._counts.items():
+            lost = self._rows - int(counts.sum())
+            touched = np.flatnonzero(counts)
+            done[table] = {
+                "runs": self._runs[table],
+                "leaves": touched.tolist(),
+                "counts": counts[touched].tolist(),
+                "dropped": {"none of the table's columns present": lost} if lost else {},
+            }
+        return done
+
+    def _flush(self) -> None:
+        if not self._bytes:
+            return
+        held = pa.concat_tables(self._held).combine_chunks()
+        self._held, self._bytes = [], 0
+        ids: Ids = held["source_id"].to_numpy()
+        if (np.diff(ids) < 0).any():
+            held = held.take(pa.array(np.argsort(ids, kind="stable")))
+        for table, columns in self._task.survey.tables.items():
+            own = held.select(columns)
+            if table != self._task.survey.name:
+                there = [pc.is_valid(own[name]) for name in columns[1:]]
+                own = own.filter(pc.or_(*there) if len(there) == 2 else there[0])
+            self._counts[table] += count_leaves(self._task.grid, own["source_id"].to_numpy())
+            own = _within(own, self._task.spans)
+            if own.num_rows:
+                self._write(table, own)
+
+    def _write(self, table: str, rows: pa.Table) -> None:
+        path = self._task.record.with_suffix("") / f"{table}-{len(self._runs[table]):04d}.parquet"
+        limit = max(256, _GROUP_BYTES // row_bytes(rows.schema))
+        leaves = count_leaves(self._task.grid, rows["source_id"].to_numpy())
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with pq.ParquetWriter(
+                path, rows.schema, compression="lz4", use_dictionary=False, write_statistics=["source_id"]
+            ) as writer:
+                begin = 0
+                for end in group_edges(leaves[leaves > 0].tolist(), limit):
+                    writer.write_table(rows.slice(begin, end - begin), row_group_size=limit * 2)
+                    begin = end
+        except OSError as error:
+            path.unlink(missing_ok=True)
+            raise unwritable(path, error) from error
+        self._runs[table].append(str(path))
+
+
+def _within(rows: pa.Table, spans: tuple[tuple[int, int], ...]) -> pa.Table:
+    """Return the rows whose ids lie in one of the spans; all of them if there are no spans."""
+    if not spans:
+        return rows
+    ids: Ids = rows["source_id"].to_numpy()
+    bounds = [np.searchsorted(ids, [first_id(first), first_id(end)]) for first, end in spans]
+    return pa.concat_tables([rows.slice(begin, end - begin) for begin, end in bounds]).combine_chunks()

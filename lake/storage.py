@@ -1,0 +1,184 @@
+"""Own the names of everything in a lake, and every write: whole or not at all, never outside the root.
+
+Layout, below the root (a path, or an fsspec URL)::
+
+    catalog.yaml, catalog-plain.yaml, lake.json
+    raw/<survey>/                   fetched files; raw/<survey>.json is the ledger
+    tables/<table>/<build>.json     manifest of a build
+    tables/<table>/<build>/         LLLLLL-HHHHHH.parquet
+    current/<table>/                hard links to the published files (local disks)
+    models/<model>/<bundle>/        weights.safetensors, bundle.json
+    scratch/<table>/<build>/        sorted runs and done-records of an unfinished build
+"""
+
+import json
+import os
+import re
+import uuid
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import IO, Any, cast
+
+import fsspec
+import pyarrow as pa
+
+from lake.errors import LakeError
+
+CATALOG, PLAIN_CATALOG, LAKE = "catalog.yaml", "catalog-plain.yaml", "lake.json"
+_KEY = re.compile(r"[A-Za-z0-9_.\-]+(/[A-Za-z0-9_.\-]+)*")
+
+
+def manifest_key(table: str, build: str) -> str:
+    """Return the key of a build's manifest.
+
+    >>> manifest_key("gaia_dr3_xp", "0a1b")
+    'tables/gaia_dr3_xp/0a1b.json'
+    """
+    return f"tables/{table}/{build}.json"
+
+
+def partition_key(table: str, build: str, file: str) -> str:
+    """Return the key of one partition's file."""
+    return f"tables/{table}/{build}/{file}"
+
+
+def ledger_key(survey: str) -> str:
+    """Return the key of the ledger of a survey's raw files."""
+    return f"raw/{survey}.json"
+
+
+def checked_key(key: str) -> str:
+    """Return a key read from a manifest or a catalogue, if it stays inside the lake.
+
+    Raises
+    ------
+    LakeError
+        If it is absolute, climbs out with ``..``, or holds anything but letters, digits, ``_``, ``-`` and ``.``.
+    """
+    if not _KEY.fullmatch(key) or ".." in key.split("/"):
+        raise LakeError(f"the key {key!r} does not lie inside the lake; the file that names it was altered: restore it, or rebuild the table")
+    return key
+
+
+@dataclass(frozen=True)
+class Storage:
+    """The root of a lake on a disk or an object store.
+
+    Attributes
+    ----------
+    root
+        Absolute path or fsspec URL.
+    """
+
+    root: str
+
+    @staticmethod
+    def at(where: str | os.PathLike[str]) -> "Storage":
+        """Return the storage at a path, made absolute, or at a URL."""
+        text = os.fspath(where)
+        return Storage(text.rstrip("/") if "://" in text else str(Path(text).resolve()))
+
+    @cached_property
+    def _opened(self) -> tuple[Any, str]:
+        fs, path = fsspec.core.url_to_fs(self.root)
+        return fs, path
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the root is a folder of this machine's file system."""
+        return "://" not in self.root
+
+    def path(self, key: str) -> Path:
+        """Return the local path of a key.
+
+        Raises
+        ------
+        LakeError
+            If the lake is not on a local file system.
+        """
+        if not self.is_local:
+            raise LakeError(f"{self.root} is no local folder; this step needs a lake on a file system")
+        return Path(self.root) / key
+
+    def _full(self, key: str) -> str:
+        return f"{self._opened[1]}/{key}"
+
+    def exists(self, key: str) -> bool:
+        """Tell whether a file is there."""
+        return bool(self._opened[0].exists(self._full(key)))
+
+    def names(self, folder: str) -> list[str]:
+        """Return the sorted names in a folder; none if there is no such folder."""
+        fs, full = self._opened[0], self._full(folder)
+        if not fs.isdir(full):
+            return []
+        return sorted(str(name).rsplit("/", 1)[-1] for name in fs.ls(full, detail=False))
+
+    def read_bytes(self, key: str) -> bytes:
+        """Return a whole file."""
+        return cast("bytes", self._opened[0].cat_file(self._full(key)))
+
+    def read_json(self, key: str) -> Any:
+        """Return a JSON file.
+
+        Raises
+        ------
+        LakeError
+            If it is not JSON.
+        """
+        try:
+            return json.loads(self.read_bytes(key))
+        except ValueError as error:
+            raise LakeError(f"{self.root}/{key} is not sound JSON ({error}); restore it, or delete it and rebuild the table") from error
+
+    def open_input(self, key: str) -> pa.NativeFile | IO[bytes]:
+        """Open a file for random reading."""
+        if self.is_local:
+            return pa.OSFile(self._full(key), "rb")
+        return cast("IO[bytes]", self._opened[0].open(self._full(key), "rb"))
+
+    def write_bytes(self, key: str, data: bytes) -> None:
+        """Write a file whole: readers see the old one or the new one, never a part."""
+        if not self.is_local:
+            self._opened[0].pipe_file(self._full(key), data)
+            return
+        target = self.path(key)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(target, data)
+        except OSError as error:
+            raise LakeError(f"{target} cannot be written: {error.strerror or error}; nothing was replaced. {_advice(error)}") from error
+
+    def write_json(self, key: str, content: object) -> None:
+        """Write a JSON file whole, keys sorted, so that equal content gives equal bytes."""
+        self.write_bytes(key, (json.dumps(content, indent=1, sort_keys=True) + "\n").encode())
+
+
+def write_whole(target: Path, data: bytes) -> None:
+    """Write beside the target, then rename over it; a failure leaves the target as it was and no remains."""
+    beside = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        with beside.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(target)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _advice(error: OSError) -> str:
+    """Say what to do about a failed write."""
+    import errno
+
+    if error.errno == errno.ENOSPC:
+        return "The disk is full: free some space and run the same command again; finished partitions are kept"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return "The lake is not writable for this user: check its owner and mode, or give another --lake"
+    return "Run the same command again when the disk answers"
+
+
+def unwritable(target: object, error: OSError) -> LakeError:
+    """Return the error for a partition or run that could not be written."""
+    return LakeError(f"{target} cannot be written: {error.strerror or error}. {_advice(error)}")

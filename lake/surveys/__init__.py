@@ -1,0 +1,1 @@
+"""Hold one declaration per survey: one module, one constant `SURVEY`."""

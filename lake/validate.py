@@ -1,0 +1,146 @@
+"""Audit a build before it is published: every file against the manifest, every value against the vocabulary."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from lake.columns import COLUMNS
+from lake.errors import CheckError
+from lake.ingest import Runner, serial
+from lake.manifest import Manifest, Partition, add_up, write_manifest
+from lake.partition import Ids, file_name, first_id
+from lake.storage import Storage
+from lake.table import schema_named
+
+
+@dataclass(frozen=True)
+class CheckTask:
+    """Order to audit one file of a build."""
+
+    storage: Storage
+    part: Partition
+    fields: tuple[tuple[str, str], ...]
+
+
+def check_partition(task: CheckTask) -> dict[str, Any]:
+    """Audit one file, row group by row group.
+
+    Returns
+    -------
+    dict
+        ``file``; ``problems``: list of sentences, empty for a sound file; ``nulls``: column -> number of nulls.
+    """
+    part = task.part
+    name = file_name(part.first, part.end)
+    problems: list[str] = []
+    nulls: dict[str, int] = {}
+    if part.rows + sum(part.dropped.values()) != part.rows_in:
+        problems.append(f"{name}: {part.rows_in} rows in, but {part.rows} kept and {sum(part.dropped.values())} dropped by reason")
+    if part.key is None:
+        return {"file": name, "problems": problems, "nulls": nulls}
+    if not task.storage.exists(part.key):
+        return {"file": name, "problems": [f"{part.key}: the file is gone; build the table again"], "nulls": nulls}
+    with task.storage.open_input(part.key) as file:
+        checksum = hashlib.sha256()
+        while block := file.read(1 << 22):
+            checksum.update(block)
+    if checksum.hexdigest() != part.sha256:
+        damaged = f"{part.key}: its content changed since it was written (sha256 {checksum.hexdigest()[:12]}, manifest {str(part.sha256)[:12]})"
+        return {"file": name, "problems": [f"{damaged}; delete the file and build the table again"], "nulls": nulls}
+    schema = schema_named(task.fields)
+    with task.storage.open_input(part.key) as source, pq.ParquetFile(source) as held:
+        if not held.schema_arrow.equals(schema):
+            return {"file": name, "problems": [f"{part.key}: columns or types differ from the manifest's"], "nulls": nulls}
+        last, rows = first_id(part.first) - 1, 0
+        outside: dict[str, tuple[int, object, int]] = {}
+        for group in range(held.num_row_groups):
+            table = held.read_row_group(group, use_threads=False)
+            ids: Ids = table["source_id"].to_numpy()
+            steps = np.diff(np.concatenate([[last], ids]))
+            if (steps <= 0).any():
+                problems.append(f"{part.key}: source_id {ids[int(np.argmax(steps <= 0))]} does not ascend; ids must be sorted and unique")
+            last, rows = int(ids[-1]), rows + len(ids)
+            for column in table.column_names:
+                nulls[column] = nulls.get(column, 0) + table[column].null_count
+                _note_outside(table, column, outside)
+        if last >= first_id(part.end):
+            problems.append(f"{part.key}: source_id {last} lies beyond the file's range of pixels {part.first} to {part.end - 1}")
+        if rows != part.rows:
+            problems.append(f"{part.key}: holds {rows} rows, the manifest says {part.rows}")
+        problems.extend(
+            f"{part.key}: {count:,} values of {column} lie outside [{COLUMNS[column].low}, {COLUMNS[column].high}] "
+            f"{COLUMNS[column].unit}, the first being {value!r} of source_id {star}"
+            for column, (count, value, star) in outside.items()
+        )
+    return {"file": name, "problems": problems, "nulls": nulls}
+
+
+def _note_outside(table: pa.Table, name: str, outside: dict[str, tuple[int, object, int]]) -> None:
+    """Count values beyond a column's limits (and non-finite ones); remember the first and its source."""
+    known = COLUMNS.get(name)
+    values = table[name].combine_chunks()
+    size = 1
+    if pa.types.is_fixed_size_list(values.type):
+        size = values.type.list_size
+        there = np.flatnonzero(np.asarray(pc.is_valid(values)))
+        values = values.flatten()
+    else:
+        there = np.arange(len(values))
+    if known is None or not (pa.types.is_floating(values.type) or pa.types.is_integer(values.type)) or not len(values):
+        return
+    # Limits of integers are compared as integers: ids do not survive a trip through float.
+    limit = (lambda bound: pa.scalar(int(bound), values.type)) if pa.types.is_integer(values.type) else (lambda bound: pa.scalar(float(bound)))
+    bad = pc.invert(pc.is_finite(values))
+    if known.low is not None:
+        bad = pc.or_(bad, pc.less(values, limit(known.low)))
+    if known.high is not None:
+        bad = pc.or_(bad, pc.greater(values, limit(known.high)))
+    count = pc.sum(pc.fill_null(bad, False)).as_py() or 0
+    if count:
+        at = pc.index(pc.fill_null(bad, False), True).as_py()
+        before = outside.get(name)
+        star = table["source_id"][int(there[at // size])].as_py()
+        outside[name] = (count + before[0], before[1], before[2]) if before else (count, values[at].as_py(), star)
+
+
+def check(storage: Storage, manifest: Manifest, *, run: Runner = serial, limit: int | None = None) -> Manifest:
+    """Audit a build; if it is sound, record so in its manifest and return that.
+
+    Parameters
+    ----------
+    limit
+        Number of rows that the published release holds; a build with more is refused.
+
+    Raises
+    ------
+    CheckError
+        If anything is wrong; the build stays unpublished. The message lists the problems.
+    """
+    fields = tuple((one["name"], one["type"]) for one in manifest.columns)
+    records = list(run(f"check {manifest.table}", check_partition, [CheckTask(storage, part, fields) for part in manifest.partitions]))
+    problems = [problem for record in sorted(records, key=lambda one: one["file"]) for problem in record["problems"]]
+    account = manifest.account
+    if account["in"] != account["out"] + sum(account["dropped"].values()):
+        problems.append(f"rows in ({account['in']:,}) are not rows out ({account['out']:,}) plus rows dropped ({account['dropped']})")
+    reached = sum(one.rows - sum(one.dropped.values()) for one in manifest.inputs)
+    arrived = sum(part.rows_in for part in manifest.partitions)
+    if reached != arrived:
+        problems.append(f"{reached:,} rows left the raw files, but {arrived:,} arrived in partitions")
+    if limit is not None and manifest.rows > limit:
+        problems.append(f"{manifest.rows:,} rows, but the release is published with {limit:,}")
+    if problems:
+        shown = "\n  ".join(problems[:20]) + (f"\n  ... and {len(problems) - 20} more" if len(problems) > 20 else "")
+        raise CheckError(
+            f"table {manifest.table}, build {manifest.build} failed its check and is not published; the catalogue is unchanged:\n  {shown}"
+        )
+    nulls = add_up(record["nulls"] for record in records)
+    passed: Mapping[str, Any] = {"files": len(records), "nulls": nulls}
+    done = replace(manifest, checks=passed)
+    write_manifest(storage, done)
+    return done
