@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from lake.columns import schema
+from lake.errors import LakeError
 from lake.ingest import Outcome, Runner, builds, serial
 from lake.join import Join, JoinTask
 from lake.manifest import Input, Manifest, Partition, byte_versions, describe_columns, digest, read_manifest, schema_hash, write_manifest
@@ -79,21 +80,29 @@ def derive_partition(task: DeriveTask) -> Partition:
         return Partition(**{**held, "leaf_rows": tuple(held["leaf_rows"])})
     key = partition_key(task.derivation.name, task.build, file_name(task.first, task.end))
     wanted = task.derivation.schema()
-    rows_in: list[int] = []
-    rows_out: list[int] = []
+    leaf_rows: list[int] = []
 
     def groups() -> Iterator[pa.Table]:
         held: list[pa.Table] = []
         for pieces in task.pieces:
-            source = task.join.read(pieces)
-            made = task.derivation.function(source).select(wanted.names).cast(wanted) if source.num_rows else wanted.empty_table()
-            rows_in.append(source.num_rows)
-            rows_out.append(made.num_rows)
-            if held and sum(one.num_rows for one in held) + made.num_rows > POOL_ROWS:
-                yield pa.concat_tables(held)
+            # Without rows of the anchor there is nothing to join.
+            source = task.join.read(pieces) if pieces[0].key else None
+            rows = source.num_rows if source is not None else 0
+            leaf_rows.append(rows)
+            if held and sum(one.num_rows for one in held) + rows > POOL_ROWS:
+                yield computed(held)
                 held = []
-            held.append(made)
-        yield pa.concat_tables(held)
+            if source is not None:
+                held.append(source)
+        if held:
+            yield computed(held)
+
+    def computed(held: list[pa.Table]) -> pa.Table:
+        source = pa.concat_tables(held)
+        made = task.derivation.function(source)
+        if not made["source_id"].equals(source["source_id"]):
+            raise LakeError(f"{task.derivation.name}: {source.num_rows:,} rows in, but other source_ids out; nothing was written")
+        return made.select(wanted.names).cast(wanted)
 
     written = write_partition(task.storage.path(key), wanted, groups())
     part = Partition(
@@ -101,12 +110,12 @@ def derive_partition(task: DeriveTask) -> Partition:
         end=task.end,
         key=key if written else None,
         rows=written.rows if written else 0,
-        rows_in=sum(rows_in),
+        rows_in=sum(leaf_rows),
         dropped={},
         bytes=written.bytes if written else 0,
         sha256=written.sha256 if written else None,
         content=task.content,
-        leaf_rows=tuple(rows_out),
+        leaf_rows=tuple(leaf_rows),
     )
     task.record.parent.mkdir(parents=True, exist_ok=True)
     write_whole(task.record, json.dumps(asdict(part)).encode())

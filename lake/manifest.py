@@ -182,7 +182,7 @@ def manifest_at(storage: Storage, key: str) -> Manifest:
         If it is missing, of another layout, malformed, or names files outside the lake.
     """
     if not storage.exists(checked_key(key)):
-        raise LakeError(f"{storage.root}/{key}: no such build; `gaialake --lake {storage.root} status` lists those that are there")
+        raise LakeError(f"{storage.root}/{key}: the manifest of this build is not there; restore it, or build the table again (`gaialake --lake {storage.root} nightly`)")
     held = storage.read_json(key)
     if not isinstance(held, dict) or held.get("layout") != LAYOUT:
         found = held.get("layout") if isinstance(held, dict) else type(held).__name__

@@ -63,7 +63,7 @@ COLUMNS = tuple(WIDE)
 _OF_CATWISE = ("catwise_w1_mag", "catwise_w2_mag")
 _COMPUTED = ("phot_g_mean_mag_error", "phot_bp_mean_mag_error", "phot_rp_mean_mag_error", "flux_state", "xp_scale")
 _OF_SOURCE = tuple(name for name in COLUMNS if name not in {*_BLOCKS, *_OF_XP, *_OF_CATWISE, *_COMPUTED})
-_SOURCES = {ANCHOR: (*_BLOCKS, *_OF_XP), "gaia_dr3_source": (*_OF_SOURCE, *_FLUXES), "catwise_andrae2023": _OF_CATWISE}
+SOURCES = {ANCHOR: (*_BLOCKS, *_OF_XP), "gaia_dr3_source": (*_OF_SOURCE, *_FLUXES), "catwise_andrae2023": _OF_CATWISE}
 
 
 def pretrain(tables: Mapping[str, Table], *, wide: bool = False) -> Join:
@@ -83,8 +83,8 @@ def pretrain(tables: Mapping[str, Table], *, wide: bool = False) -> Join:
     """
     if ANCHOR not in tables:
         raise LakeError(f"the pretraining table starts from {ANCHOR}, which is not in the lake; `gaialake ingest {ANCHOR} --raw PATH...`")
-    present = [name for name in _SOURCES if name in tables]
-    columns = {name: _SOURCES[name] for name in present}
+    present = [name for name in SOURCES if name in tables]
+    columns = {name: SOURCES[name] for name in present}
     return join([tables[name] for name in present], columns=columns, how="left", then=_wide if wide else assemble)
 
 

@@ -13,7 +13,7 @@ from lake.errors import LakeError, listing
 from lake.join import Join, join
 from lake.manifest import LAYOUT, manifest_at
 from lake.partition import LEAF_ROWS, N_PIXELS, Grid, release_grid, split, uniform
-from lake.pretrain import pretrain
+from lake.pretrain import SOURCES, pretrain
 from lake.storage import CATALOG, LAKE, Storage
 from lake.table import Table
 
@@ -91,7 +91,7 @@ class Lake:
 
     def pretrain(self, *, wide: bool = False) -> Join:
         """Return the pretraining table as a lazy join (see `lake.pretrain`); ``.to_dask()`` gives the frame."""
-        return pretrain({name: self.table(name) for name in self.names}, wide=wide)
+        return pretrain({name: self.table(name) for name in SOURCES if name in self.published}, wide=wide)
 
 
 class _Opened(dict[str, Table]):

@@ -1,0 +1,126 @@
+"""Start the cluster that a site profile describes, and run tasks on it."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import dask
+import yaml
+
+from jobs.terminal import progress, say
+from lake.errors import LakeError, listing
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+    from lake.ingest import Runner
+
+T, R = TypeVar("T"), TypeVar("R")
+
+PROFILES = Path(__file__).resolve().parent.parent / "deploy" / "profiles"
+_LOCAL = {"gaialake": {"cluster": "local", "workers": "auto", "memory-limit": "2 GiB"}}
+
+
+def profile(name: str) -> dict[str, Any]:
+    """Return a site profile: the name of a file in ``deploy/profiles``, or a path to one.
+
+    Raises
+    ------
+    LakeError
+        If there is no such profile, or it names a cluster that this version cannot start.
+    """
+    path = Path(name) if name.endswith((".yaml", ".yml")) else PROFILES / f"{name}.yaml"
+    if not path.exists():
+        if name == "local":
+            return _LOCAL
+        raise LakeError(f"no profile {name!r}; there are {listing(p.stem for p in sorted(PROFILES.glob('*.yaml')))}, or give a path to a YAML file")
+    held = yaml.safe_load(path.read_text())
+    if not isinstance(held, dict) or "gaialake" not in held:
+        raise LakeError(f"{path}: no section `gaialake` in this profile; expected for example {yaml.safe_dump(_LOCAL).strip()!r}")
+    kind = held["gaialake"].get("cluster", "local")
+    if kind != "local" and "scheduler" not in held["gaialake"]:
+        raise LakeError(f"{path}: cluster {kind!r} is unknown; use `cluster: local`, or `scheduler: tcp://HOST:PORT` for a running one")
+    return held
+
+
+@contextmanager
+def cluster(name: str) -> "Iterator[Runner]":
+    """Start what a profile describes, and yield the function that runs tasks there; stop it at the end.
+
+    The cluster starts with the first task, so a run with nothing to do starts none.
+    """
+    started = _Cluster(profile(name))
+    try:
+        yield started.run
+    finally:
+        started.close()
+
+
+class _Cluster:
+    """A Dask cluster that starts when it is first needed."""
+
+    def __init__(self, settings: dict[str, Any]) -> None:
+        self._settings = settings
+        self._client: Client | None = None
+
+    def client(self) -> "Client":
+        """Start the cluster, or return the started one."""
+        if self._client is None:
+            from distributed import Client, LocalCluster
+
+            own = self._settings["gaialake"]
+            dask.config.update(dask.config.config, {key: value for key, value in self._settings.items() if key != "gaialake"})
+            if "scheduler" in own:
+                self._client = Client(own["scheduler"])
+            else:
+                workers = own.get("workers", "auto")
+                local = LocalCluster(
+                    n_workers=dask.system.CPU_COUNT if workers == "auto" else int(workers),
+                    threads_per_worker=1,
+                    memory_limit=own.get("memory-limit", "2 GiB"),
+                    dashboard_address=own.get("dashboard", "127.0.0.1:0"),
+                )
+                self._client = Client(local)
+            say(f"  cluster: {len(self._client.scheduler_info()['workers'])} workers, dashboard {self._client.dashboard_link}")
+        return self._client
+
+    def run(self, label: str, function: Callable[[T], R], tasks: Sequence[T]) -> Iterator[R]:
+        """Run one function over tasks on the workers; yield results as they come.
+
+        A task whose worker died is run again elsewhere. The first error cancels the rest and is raised here.
+        """
+        from distributed import as_completed
+
+        client = self.client()
+        futures = client.map(function, list(tasks), pure=False, retries=0, key=label.replace(" ", "-"))
+        with progress(label, len(futures)) as steps:
+            try:
+                for future in as_completed(futures):
+                    yield future.result()
+                    steps.advance()
+                    future.release()
+            except BaseException:
+                client.cancel(futures)
+                raise
+
+    def close(self) -> None:
+        """Stop the cluster if it was started."""
+        if self._client is not None:
+            owned = self._client.cluster
+            self._client.close()
+            if owned is not None:
+                owned.close()
+
+
+@contextmanager
+def in_process() -> "Iterator[Runner]":
+    """Yield the function that runs tasks one after the other in this process, for small work and for debugging."""
+
+    def run(label: str, function: Callable[[T], R], tasks: Sequence[T]) -> Iterator[R]:
+        with progress(label, len(tasks)) as steps:
+            for task in tasks:
+                yield function(task)
+                steps.advance()
+
+    yield run

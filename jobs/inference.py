@@ -1,0 +1,80 @@
+"""Map a trained model over all partitions; its predictions become a table of the same lake."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+from jobs.training import bundle_folder, current_bundle, require_model
+from lake.derive import Derivation, derive, derived_build
+from lake.errors import LakeError, listing
+from lake.ingest import Outcome, Runner
+from lake.root import Lake
+
+
+@dataclass(frozen=True)
+class Predict:
+    """Function from the rows of a leaf to their predictions; the bundle is loaded once per process."""
+
+    folder: Path
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        """Predict one leaf."""
+        import torch
+
+        from models.bundle import load
+        from models.predict import predict_partition
+
+        # One thread per worker: workers share the cores, and sums then run in one order.
+        torch.set_num_threads(1)
+        return predict_partition(table, load(self.folder))
+
+
+def predictions_name(model: str) -> str:
+    """Return the table that holds a model's predictions."""
+    return f"predictions_{model}"
+
+
+def derivation(lake: Lake, model: str, bundle: str | None = None) -> Derivation:
+    """Describe the predictions of a bundle (the current one if not named) as a derived table.
+
+    Raises
+    ------
+    LakeError
+        If the model was never trained here, or there is no such bundle.
+    """
+    require_model(model)
+    from models.bundle import load
+    from models.predict import PREDICTION_COLUMNS
+
+    chosen = bundle or current_bundle(lake.storage, model)
+    if chosen is None:
+        raise LakeError(f"{model} was never trained in this lake; run `gaialake --lake {lake.storage.root} train {model}` first")
+    folder = bundle_folder(lake.storage, model, chosen)
+    if not (folder / "bundle.json").exists():
+        there = lake.storage.names(f"models/{model}")
+        raise LakeError(f"{model} has no bundle {chosen!r}; there are {listing(name for name in there if name != 'current.json')}")
+    config = load(folder).config
+    return Derivation(
+        name=predictions_name(model),
+        title=f"Predictions of {model} on the pretraining table",
+        release=lake.release,
+        kind="labels",
+        citation="made by gaialake from the tables and the bundle named in made_of",
+        licence="that of the tables it was made of",
+        function=Predict(folder),
+        columns=tuple(name for name, *_ in PREDICTION_COLUMNS if name != "source_id"),
+        lengths={"embedding": config.embedding},
+        version=chosen,
+        made_of={"bundle": chosen},
+    )
+
+
+def predict(lake: Lake, model: str, *, bundle: str | None = None, run: Runner) -> Outcome:
+    """Build the predictions of a bundle for all published XP sources; partitions that did not change are kept."""
+    return derive(lake.storage, lake.pretrain(), derivation(lake, model, bundle), run=run)
+
+
+def predictions_build(lake: Lake, model: str) -> str:
+    """Return the build that the predictions of the current bundle on the published tables should have."""
+    return derived_build(lake.pretrain(), derivation(lake, model))

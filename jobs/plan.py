@@ -1,0 +1,149 @@
+"""Find out what is stale and why, in the order in which it would be built."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lake.errors import LakeError
+from lake.ingest import build_id, builds
+from lake.ledger import RawFile, raw_files
+from lake.manifest import Manifest, read_manifest
+from lake.root import Lake, open_lake, read_catalog
+from lake.storage import Storage, ledger_key
+from lake.survey import Survey, surveys
+
+FRESH, STALE, BUILT, CHECKED = "fresh", "stale", "built", "checked"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One table and what it needs.
+
+    Attributes
+    ----------
+    state
+        ``fresh``: published as it should be. ``checked``: to be published. ``built``: to be checked. ``stale``: to be built.
+    why
+        Reason in words.
+    build
+        Id of the build that should be published.
+    rows, bytes
+        Of that build if it exists; otherwise the bytes of its raw files.
+    """
+
+    table: str
+    state: str
+    why: str
+    build: str
+    rows: int | None = None
+    bytes: int = 0
+
+
+@dataclass(frozen=True)
+class SurveyPlan:
+    """One survey, its raw files, and the state of its tables."""
+
+    survey: Survey
+    files: tuple[RawFile, ...]
+    steps: tuple[Step, ...]
+
+    @property
+    def stale(self) -> bool:
+        """Whether a table must be built."""
+        return any(step.state == STALE for step in self.steps)
+
+
+def registered(storage: Storage) -> list[Survey]:
+    """Return the surveys that have raw files in this lake, registered or in its own ``raw/`` folder."""
+    found = []
+    for survey in surveys().values():
+        own = storage.path(f"raw/{survey.name}")
+        if storage.exists(ledger_key(survey.name)) or (own.is_dir() and any(own.iterdir())):
+            found.append(survey)
+    return found
+
+
+def plan(lake: Lake, only: Sequence[str] | None = None) -> list[SurveyPlan]:
+    """Return the state of every registered survey (or of some); raw files that were touched are hashed.
+
+    Raises
+    ------
+    LakeError
+        If a survey that is asked for has no raw files, or registered files are gone.
+    """
+    known = registered(lake.storage)
+    chosen = known if only is None else [survey for survey in known if survey.name in only]
+    missing = set(only or ()) - {survey.name for survey in chosen}
+    if missing:
+        name = sorted(missing)[0]
+        raise LakeError(f"{name}: no raw files are registered; `gaialake --lake {lake.storage.root} ingest {name} --raw PATH...`")
+    return [plan_survey(lake, survey) for survey in chosen]
+
+
+def plan_survey(lake: Lake, survey: Survey) -> SurveyPlan:
+    """Return the state of one survey's tables."""
+    files = tuple(raw_files(lake.storage, survey))
+    hashes = [file.sha256 for file in files]
+    current = {name: held["metadata"].get("build") for name, held in read_catalog(lake.storage).get("sources", {}).items()}
+    steps = []
+    for table in survey.tables:
+        build = build_id(table, survey, lake.grid, hashes)
+        if build not in builds(lake.storage, table):
+            steps.append(Step(table, STALE, _reason(lake, survey, table, files), build, bytes=sum(file.bytes for file in files)))
+            continue
+        manifest = read_manifest(lake.storage, table, build)
+        steps.append(_built_step(manifest, current.get(table)))
+    return SurveyPlan(survey, files, tuple(steps))
+
+
+def _built_step(manifest: Manifest, published: str | None) -> Step:
+    if published == manifest.build:
+        state, why = FRESH, "inputs, declaration and step versions are those of the published build"
+    elif manifest.checks is not None:
+        state, why = CHECKED, "built and checked, not published"
+    else:
+        state, why = BUILT, "built, not checked"
+    return Step(manifest.table, state, why, manifest.build, manifest.rows, manifest.bytes)
+
+
+def _reason(lake: Lake, survey: Survey, table: str, files: Sequence[RawFile]) -> str:
+    """Say why a table is stale, compared with the latest build that was published, or with any build."""
+    from lake.ingest import STEPS
+
+    held = builds(lake.storage, table)
+    if not held:
+        return f"never built; {len(files)} raw files"
+    current = lake.published.get(table, "").rsplit("/", 1)[-1].removesuffix(".json")
+    latest = read_manifest(lake.storage, table, current if current in held else held[-1])
+    if latest.declaration != survey.fingerprint:
+        return "the survey's declaration changed"
+    if dict(latest.steps) != STEPS:
+        return f"a step's version changed: {dict(latest.steps)} -> {STEPS}"
+    if latest.grid != lake.grid.id:
+        return "the grid changed"
+    before = {one.name: one.sha256 for one in latest.inputs}
+    now = {file.name: file.sha256 for file in files}
+    changed = sorted(name for name in now if name in before and now[name] != before[name])
+    added = sorted(set(now) - set(before))
+    removed = sorted(set(before) - set(now))
+    words = [
+        f"{len(names)} raw file{'s' * (len(names) > 1)} {what} ({Path(names[0]).name}{', ...' if len(names) > 1 else ''})"
+        for what, names in (("changed", changed), ("added", added), ("removed", removed))
+        if names
+    ]
+    return ", ".join(words) or "raw files are held under other names"
+
+
+def summary(lake: Lake) -> list[dict[str, Any]]:
+    """Return one record per published table: build, rows, bytes, date."""
+    fresh = open_lake(lake.storage.root)
+    records = []
+    for name in fresh.names:
+        try:
+            manifest = fresh.table(name).manifest
+        except LakeError as error:
+            records.append({"table": name, "build": f"damaged: {error}", "rows": 0, "bytes": 0, "created": ""})
+            continue
+        records.append({"table": name, "build": manifest.build, "rows": manifest.rows, "bytes": manifest.bytes, "created": manifest.created[:19]})
+    return records

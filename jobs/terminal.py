@@ -1,0 +1,80 @@
+"""Show people what happens: progress bars on a terminal, plain lines in a log, tables of results."""
+
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+# A log has no width of its own; tables in it should not be folded at 80 columns.
+OUT = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
+ERR = Console(stderr=True, highlight=False, soft_wrap=True)
+
+_LOG_SECONDS = 30.0
+
+
+def say(text: str = "") -> None:
+    """Print one line."""
+    OUT.print(text, markup=False)
+
+
+def complain(text: str) -> None:
+    """Print an error."""
+    ERR.print(f"error: {text}", style="red", markup=False)
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None, right: Sequence[int] = ()) -> None:
+    """Print a table; `right` numbers the columns to align right."""
+    shown = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for i, name in enumerate(columns):
+        shown.add_column(name, justify="right" if i in right else "left", overflow="fold")
+    for row in rows:
+        shown.add_row(*(str(cell) for cell in row))
+    OUT.print(shown)
+
+
+def size(n: float) -> str:
+    """Return a number of bytes for people.
+
+    >>> size(1300)
+    '1.3 kB'
+    """
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if n < 1000 or unit == "TB":
+            return f"{n:.0f} B" if unit == "B" else f"{n:.1f} {unit}"
+        n /= 1000
+    return ""
+
+
+class Steps:
+    """Count the tasks of a step as they end: a bar on a terminal, a line each half minute elsewhere."""
+
+    def __init__(self, label: str, total: int, bar: Progress | None) -> None:
+        self._label, self._total, self._bar = label, total, bar
+        self._done, self._said = 0, time.monotonic()
+        self._task = bar.add_task(label, total=total) if bar else None
+
+    def advance(self) -> None:
+        """Count one more."""
+        self._done += 1
+        if self._bar is not None and self._task is not None:
+            self._bar.advance(self._task)
+        elif time.monotonic() - self._said > _LOG_SECONDS:
+            self._said = time.monotonic()
+            say(f"  {self._label}: {self._done} of {self._total}")
+
+
+@contextmanager
+def progress(label: str, total: int) -> Iterator[Steps]:
+    """Show the progress of a step of `total` tasks, and how long it took."""
+    start = time.monotonic()
+    if sys.stdout.isatty():
+        columns = (TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=OUT, transient=True) as bar:
+            yield Steps(label, total, bar)
+    else:
+        yield Steps(label, total, None)
+    say(f"  {label}: {total} tasks, {time.monotonic() - start:.1f} s")

@@ -1,0 +1,157 @@
+"""Train a model on the pretraining table: statistics of the whole table in one pass, then the training loop."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from jobs.terminal import say
+from lake.errors import LakeError, listing
+from lake.ingest import Runner
+from lake.join import Join, JoinTask
+from lake.manifest import digest
+from lake.root import Lake
+from lake.storage import Storage
+from lake.table import Piece
+
+MODELS = ("xp_mae",)
+DEFAULT_PRESET = "small"
+_SEED = 0
+
+
+@dataclass(frozen=True)
+class _StatisticsTask:
+    """Order to measure the leaves of one partition of the anchor."""
+
+    number: int
+    join: JoinTask
+    pieces: tuple[tuple[Piece, ...], ...]
+    features: Any
+
+
+def _measure(task: _StatisticsTask) -> tuple[int, Any]:
+    from models.scaling import merge, statistics
+
+    held = (statistics(task.join.read(pieces), task.features) for pieces in task.pieces)
+    return task.number, reduce(merge, held)
+
+
+def bundle_folder(storage: Storage, model: str, bundle: str) -> Path:
+    """Return the folder of a bundle."""
+    return storage.path(f"models/{model}/{bundle}")
+
+
+def current_bundle(storage: Storage, model: str) -> str | None:
+    """Return the id of the model's current bundle: the one trained last. None if it was never trained."""
+    key = f"models/{model}/current.json"
+    return str(storage.read_json(key)["bundle"]) if storage.exists(key) else None
+
+
+def require_model(model: str) -> None:
+    """Refuse a model that does not exist, or whose libraries are not installed.
+
+    Raises
+    ------
+    LakeError
+        With the names of models, or the command that installs what is missing.
+    """
+    if model not in MODELS:
+        raise LakeError(f"no model {model!r}; there are {listing(MODELS)}")
+    try:
+        import crick  # noqa: F401
+        import safetensors  # noqa: F401
+        import torch  # noqa: F401
+    except ImportError as error:
+        raise LakeError(f"{model} needs {error.name}; pip install -c constraints.txt 'gaialake[models]'") from error
+
+
+def training_id(join: Join, model: str, preset: str) -> str:
+    """Return the id of the bundle that this preset makes of these builds: equal inputs, equal id."""
+    from models.masked_autoencoder import CODE_VERSION, PRESETS
+
+    if preset not in PRESETS:
+        raise LakeError(f"{model} has no preset {preset!r}; there are {listing(PRESETS)}")
+    builds = {table.name: table.manifest.build for table in join.tables}
+    return digest([model, CODE_VERSION, preset, asdict(PRESETS[preset]()), _SEED, builds])[:16]
+
+
+def train(lake: Lake, model: str, *, preset: str = DEFAULT_PRESET, run: Runner) -> tuple[str, bool]:
+    """Train a model on the published tables and make its bundle the current one.
+
+    Returns
+    -------
+    bundle
+        Its id.
+    trained
+        False if that bundle was there already, so that nothing was done.
+
+    Raises
+    ------
+    LakeError
+        If the model or preset does not exist, its libraries are missing, or the lake has no XP table.
+    """
+    require_model(model)
+    from models.bundle import Bundle, save
+    from models.features import gaia_features
+    from models.fit import fit
+    from models.masked_autoencoder import PRESETS
+    from models.scaling import finish, merge
+
+    join = lake.pretrain()
+    bundle = training_id(join, model, preset)
+    folder = bundle_folder(lake.storage, model, bundle)
+    trained = not folder.exists()
+    if trained:
+        features = gaia_features(join.schema())
+        measured = sorted(run("measure pretrain", _measure, _statistics_tasks(join, features)), key=lambda one: one[0])
+        scaling = finish(reduce(merge, (held for _, held in measured)))
+        if not scaling.rows:
+            raise LakeError("the pretraining table has no rows; ingest and publish gaia_dr3_xp first")
+        network, history = fit(_epochs(join), PRESETS[preset](), scaling, _SEED, device=_device(), progress=_show)
+        builds = {table.name: table.manifest.build for table in join.tables}
+        save(folder, Bundle(bundle, network, PRESETS[preset](), scaling, _SEED, builds, tuple(history)))
+    lake.storage.write_json(f"models/{model}/current.json", {"bundle": bundle, "preset": preset})
+    return bundle, trained
+
+
+def _statistics_tasks(join: Join, features: Any) -> list[_StatisticsTask]:
+    """Return one task per file of the anchor that has rows."""
+    tasks = []
+    for number, part in enumerate(join.tables[0].manifest.partitions):
+        low, high = np.searchsorted(join.grid.array, [part.first, part.end])
+        pieces = tuple(join.pieces(leaf) for leaf in range(low, high) if join.tables[0].pieces[leaf].key)
+        if pieces:
+            tasks.append(_StatisticsTask(number, join.task, pieces, features))
+    return tasks
+
+
+def _epochs(join: Join) -> Callable[[int], Iterator[pa.Table]]:
+    """Return the function that reads the whole table for one epoch, leaves in an order of that epoch's own."""
+    leaves = np.array([leaf for leaf, piece in enumerate(join.tables[0].pieces) if piece.key], dtype=np.int64)
+
+    def epoch(number: int) -> Iterator[pa.Table]:
+        for leaf in np.random.default_rng([_SEED, number]).permutation(leaves):
+            yield join.read_leaf(int(leaf))
+
+    return epoch
+
+
+def _device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _show(record: dict[str, Any]) -> None:
+    words = [f"{name} {record[name]:.4f}" for name in ("train_loss", "validation_loss") if record.get(name) is not None]
+    say(f"  epoch {record['epoch'] + 1}: {', '.join(words)}")
+
+
+def bundle_summary(folder: Path) -> dict[str, Any]:
+    """Return what a bundle says of itself, without its weights."""
+    return dict(json.loads((folder / "bundle.json").read_text()))
