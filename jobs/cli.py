@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from jobs import terminal
-from lake.errors import BusyError, LakeError
+from lake.errors import BusyError, LakeError, RawFileError
 from lake.partition import LEAF_ROWS
 from lake.root import Lake, grid_of, init_lake, open_lake
 from lake.storage import LAKE, Storage
@@ -68,7 +68,9 @@ def _lake_or_new(options: argparse.Namespace) -> Lake:
     storage = Storage.at(_where(options))
     if not storage.exists(LAKE):
         if storage.is_local and storage.path("").is_dir() and any(storage.path("").iterdir()):
-            raise LakeError(f"{storage.root} is neither a lake nor empty; make a lake elsewhere, or here with `gaialake init {storage.root}`")
+            raise LakeError(
+                f"{storage.root} is neither a lake nor empty; make a lake elsewhere, or here with `gaialake init {storage.root}`"
+            )
         made = init_lake(storage.root)
         terminal.say(f"made a lake in {storage.root}: release {made.release}, {len(made.grid):,} partitions")
     return open_lake(storage.root)
@@ -77,10 +79,14 @@ def _lake_or_new(options: argparse.Namespace) -> Lake:
 def _init(options: argparse.Namespace) -> int:
     grid = grid_of(options.grid, options.counts, options.leaf_rows)
     if options.dry_run:
-        terminal.say(f"would make a lake in {options.dir}: release {options.release}, grid {grid.name if grid else options.release}")
+        terminal.say(
+            f"would make a lake in {options.dir}: release {options.release}, grid {grid.name if grid else options.release}"
+        )
         return DONE
     made = init_lake(options.dir, release=options.release, grid=grid)
-    terminal.say(f"{made.storage.root}: release {made.release}, grid {made.grid.name} with {len(made.grid):,} partitions ({made.grid.id})")
+    terminal.say(
+        f"{made.storage.root}: release {made.release}, grid {made.grid.name} with {len(made.grid):,} partitions ({made.grid.id})"
+    )
     return DONE
 
 
@@ -101,7 +107,7 @@ def _ingest(options: argparse.Namespace) -> int:
     from jobs.nightly import show_plan
     from jobs.plan import plan_survey
     from lake.ingest import ingest
-    from lake.ledger import ignored_files, register
+    from lake.ledger import ignored_files, register, remembered, restore
     from lake.survey import survey
 
     lake = _lake_or_new(options)
@@ -109,6 +115,7 @@ def _ingest(options: argparse.Namespace) -> int:
     if options.raw and len(chosen) > 1 and not all(Path(path).is_dir() for path in options.raw):
         raise LakeError("files belong to one survey: name one survey with --raw FILE..., or give folders")
     with writing(lake.storage):
+        before = {one.name: remembered(lake.storage, one) for one in chosen}
         for one in chosen:
             if options.raw and not options.dry_run:
                 register(lake.storage, one, [Path(path) for path in options.raw], replace=options.replace)
@@ -120,10 +127,19 @@ def _ingest(options: argparse.Namespace) -> int:
             for plan in plans:
                 passed_over = ignored_files(lake.storage, plan.survey)
                 if passed_over:
-                    terminal.say(f"{plan.survey.name}: {len(passed_over)} files in its folders are not its own by name, such as {passed_over[0]}")
-                outcome = ingest(lake.storage, lake.grid, plan.survey, plan.files, run=run)
+                    terminal.say(
+                        f"{plan.survey.name}: {len(passed_over)} files beside its own were left alone, such as {passed_over[0]}"
+                    )
+                try:
+                    outcome = ingest(lake.storage, lake.grid, plan.survey, plan.files, run=run)
+                except RawFileError:
+                    # A file that does not fit must not stop every later night.
+                    restore(lake.storage, plan.survey, before[plan.survey.name])
+                    raise
                 done = f"{outcome.mapped} files read, {outcome.reduced} partitions made, {outcome.reused} kept"
-                terminal.say(f"{plan.survey.name}: " + (done if outcome.mapped or outcome.reduced else "nothing to do, the build is there"))
+                terminal.say(
+                    f"{plan.survey.name}: " + (done if outcome.mapped or outcome.reduced else "nothing to do, the build is there")
+                )
                 for manifest in outcome.manifests:
                     _account(manifest)
     terminal.say(f"next: gaialake --lake {lake.storage.root} check")
@@ -145,7 +161,7 @@ def _wanted(lake: Lake) -> list[object]:
     """Return the manifests of the builds that the current raw files and models ask for, as far as they exist."""
     from jobs.inference import predictions_build, predictions_name
     from jobs.plan import STALE, plan
-    from jobs.training import MODELS, current_bundle
+    from jobs.training import MODELS
     from lake.ingest import builds
     from lake.manifest import read_manifest
 
@@ -153,9 +169,9 @@ def _wanted(lake: Lake) -> list[object]:
         read_manifest(lake.storage, step.table, step.build) for one in plan(lake) for step in one.steps if step.state != STALE
     ]
     for model in MODELS:
-        if current_bundle(lake.storage, model) and "gaia_dr3_xp" in lake.published:
+        if "gaia_dr3_xp" in lake.published:
             table, build = predictions_name(model), predictions_build(lake, model)
-            if build in builds(lake.storage, table):
+            if build is not None and build in builds(lake.storage, table):
                 found.append(read_manifest(lake.storage, table, build))
     return found
 
@@ -167,13 +183,16 @@ def _check(options: argparse.Namespace) -> int:
     from lake.manifest import Manifest
 
     lake = _lake(options)
-    with writing(lake.storage), in_process() as run:
+    with writing(lake.storage):
         for manifest in _wanted(lake):
             assert isinstance(manifest, Manifest)
             if manifest.checks is not None and not options.deep:
                 terminal.say(f"{manifest.table} {manifest.build}: passed before (--deep reads it again)")
                 continue
-            audited(lake.storage, manifest, run, again=options.deep)
+            if options.dry_run:
+                terminal.say(f"{manifest.table} {manifest.build}: would be audited, {manifest.rows:,} rows")
+                continue
+            audited(lake.storage, manifest, in_process, again=options.deep)
             _account(manifest)
     terminal.say(f"next: gaialake --lake {lake.storage.root} publish")
     return DONE
@@ -189,7 +208,9 @@ def _publish(options: argparse.Namespace) -> int:
         manifests = [manifest for manifest in _wanted(lake) if isinstance(manifest, Manifest)]
         if options.dry_run:
             for manifest in manifests:
-                state = "published" if f"/{manifest.build}.json" in lake.published.get(manifest.table, "") else "would be published"
+                state = (
+                    "published" if f"/{manifest.build}.json" in lake.published.get(manifest.table, "") else "would be published"
+                )
                 terminal.say(f"{manifest.table} {manifest.build}: {state if manifest.checks is not None else 'not checked'}")
             return DONE
         changed = publish(lake.storage, manifests)
@@ -257,7 +278,9 @@ def _status(options: argparse.Namespace) -> int:
 
     lake = _lake(options)
     terminal.say(f"{lake.storage.root}: release {lake.release}, grid {lake.grid.name} with {len(lake.grid):,} partitions")
-    rows = [(one["table"], f"{one['rows']:,}", terminal.size(one["bytes"]), one["build"], one["created"]) for one in summary(lake)]
+    rows = [
+        (one["table"], f"{one['rows']:,}", terminal.size(one["bytes"]), one["build"], one["created"]) for one in summary(lake)
+    ]
     terminal.table(("published table", "rows", "bytes", "build", "created"), rows, right=(1, 2))
     for left in scratch_left(lake.storage):
         terminal.say(f"unfinished: {left} (run `gaialake ingest {left.split('/')[0]}` to continue)")
@@ -267,7 +290,11 @@ def _status(options: argparse.Namespace) -> int:
 def _demo(options: argparse.Namespace) -> int:
     from jobs.demo import demo
 
-    code = demo(Path(options.dir).resolve(), stars=options.stars, profile=options.profile)
+    folder = Path(options.dir).resolve()
+    if options.dry_run:
+        terminal.say(f"would make a synthetic sky of {options.stars:,} stars and the lake of it in {folder}")
+        return DONE
+    code = demo(folder, stars=options.stars, profile=options.profile)
     return DONE if code == NOTHING else code
 
 
@@ -276,7 +303,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--lake", metavar="DIR", help="root of the lake (or set GAIALAKE)")
     verbs = parser.add_subparsers(title="verbs, in the data's order", required=True, metavar="VERB")
 
-    def verb(name: str, command: Callable[[argparse.Namespace], int], said: str, *, writes: bool = True, runs: bool = False) -> argparse.ArgumentParser:
+    def verb(
+        name: str, command: Callable[[argparse.Namespace], int], said: str, *, writes: bool = True, runs: bool = False
+    ) -> argparse.ArgumentParser:
         one = verbs.add_parser(name, help=said, description=said)
         one.set_defaults(command=command)
         if writes:
@@ -290,13 +319,17 @@ def _parser() -> argparse.ArgumentParser:
     init.add_argument("--release", default="dr3")
     init.add_argument("--grid", metavar="uniform:ORDER", help="all HEALPix pixels of one order instead of the release's grid")
     init.add_argument("--counts", metavar="FILE", help="CSV with columns pixel8,rows to cut the sky by")
-    init.add_argument("--leaf-rows", type=int, default=LEAF_ROWS, help="with --counts: gaia_source rows that a partition may hold")
+    init.add_argument(
+        "--leaf-rows", type=int, default=LEAF_ROWS, help="with --counts: gaia_source rows that a partition may hold"
+    )
     verb("surveys", _surveys, "list the declared surveys", writes=False)
     one = verb("ingest", _ingest, "build a survey's tables from raw files", runs=True)
     one.add_argument("surveys", metavar="SURVEY", nargs="+")
     one.add_argument("--raw", metavar="PATH", nargs="+", default=[], help="files or folders, remembered for later runs")
     one.add_argument("--replace", action="store_true", help="forget the paths that were named before")
-    verb("check", _check, "audit builds", writes=False).add_argument("--deep", action="store_true", help="audit those that passed before as well")
+    verb("check", _check, "audit builds").add_argument(
+        "--deep", action="store_true", help="audit those that passed before as well"
+    )
     verb("publish", _publish, "name checked builds in the catalogue")
     verb("plan", _plan, "say what is stale and why", writes=False)
     one = verb("train", _train, "train a model on the published tables", runs=True)
@@ -309,7 +342,7 @@ def _parser() -> argparse.ArgumentParser:
         "--train", metavar="MODEL", action="append", help="train this model anew on what is published"
     )
     verb("status", _status, "show what is published", writes=False)
-    one = verb("demo", _demo, "show the whole path on a synthetic sky", writes=False, runs=True)
+    one = verb("demo", _demo, "show the whole path on a synthetic sky", runs=True)
     one.add_argument("--dir", default="gaialake-demo")
     one.add_argument("--stars", type=int, default=50_000)
     return parser

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     from lake.ingest import Runner
 
-T, R = TypeVar("T"), TypeVar("R")
+T = TypeVar("T")
+R = TypeVar("R")
 
 PROFILES = Path(__file__).resolve().parent.parent / "deploy" / "profiles"
 _LOCAL = {"gaialake": {"cluster": "local", "workers": "auto", "memory-limit": "2 GiB"}}
@@ -34,13 +35,17 @@ def profile(name: str) -> dict[str, Any]:
     if not path.exists():
         if name == "local":
             return _LOCAL
-        raise LakeError(f"no profile {name!r}; there are {listing(p.stem for p in sorted(PROFILES.glob('*.yaml')))}, or give a path to a YAML file")
+        raise LakeError(
+            f"no profile {name!r}; there are {listing(p.stem for p in sorted(PROFILES.glob('*.yaml')))}, or give a YAML file"
+        )
     held = yaml.safe_load(path.read_text())
     if not isinstance(held, dict) or "gaialake" not in held:
         raise LakeError(f"{path}: no section `gaialake` in this profile; expected for example {yaml.safe_dump(_LOCAL).strip()!r}")
     kind = held["gaialake"].get("cluster", "local")
-    if kind != "local" and "scheduler" not in held["gaialake"]:
-        raise LakeError(f"{path}: cluster {kind!r} is unknown; use `cluster: local`, or `scheduler: tcp://HOST:PORT` for a running one")
+    if kind not in ("local", "none") and "scheduler" not in held["gaialake"]:
+        raise LakeError(
+            f"{path}: cluster {kind!r} is unknown; use `local`, `none`, or `scheduler: tcp://HOST:PORT` for a running one"
+        )
     return held
 
 
@@ -50,7 +55,11 @@ def cluster(name: str) -> "Iterator[Runner]":
 
     The cluster starts with the first task, so a run with nothing to do starts none.
     """
-    started = _Cluster(profile(name))
+    settings = profile(name)
+    if settings["gaialake"].get("cluster") == "none":
+        yield in_process
+        return
+    started = _Cluster(settings)
     try:
         yield started.run
     finally:
@@ -90,7 +99,7 @@ class _Cluster:
 
         A task whose worker died is run again elsewhere. The first error cancels the rest and is raised here.
         """
-        from distributed import as_completed
+        from distributed import KilledWorker, as_completed
 
         client = self.client()
         futures = client.map(function, list(tasks), pure=False, retries=0, key=label.replace(" ", "-"))
@@ -100,6 +109,12 @@ class _Cluster:
                     yield future.result()
                     steps.advance()
                     future.release()
+            except KilledWorker as error:
+                client.cancel(futures)
+                raise LakeError(
+                    f"{label}: {error.task} lost its worker {error.allowed_failures + 1} times, most likely to the memory limit; "
+                    "raise gaialake.memory-limit in the profile, or see the worker's log, and run this again: finished work is kept"
+                ) from error
             except BaseException:
                 client.cancel(futures)
                 raise
@@ -113,14 +128,9 @@ class _Cluster:
                 owned.close()
 
 
-@contextmanager
-def in_process() -> "Iterator[Runner]":
-    """Yield the function that runs tasks one after the other in this process, for small work and for debugging."""
-
-    def run(label: str, function: Callable[[T], R], tasks: Sequence[T]) -> Iterator[R]:
-        with progress(label, len(tasks)) as steps:
-            for task in tasks:
-                yield function(task)
-                steps.advance()
-
-    yield run
+def in_process(label: str, function: Callable[[T], R], tasks: Sequence[T]) -> Iterator[R]:
+    """Run tasks one after the other in this process."""
+    with progress(label, len(tasks)) as steps:
+        for task in tasks:
+            yield function(task)
+            steps.advance()

@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 from jobs.nightly import nightly
-from jobs.terminal import Steps, progress, say, size, table
+from jobs.terminal import progress, say, size, table
 from lake.errors import LakeError
 from lake.root import grid_of, init_lake, open_lake
 
@@ -35,8 +35,8 @@ def demo(folder: Path, *, stars: int = STARS, profile: str = "local") -> int:
     if not mark.exists():
         say(f"make a synthetic sky of {stars:,} stars")
         shutil.rmtree(folder / "raw.part", ignore_errors=True)
-        with progress("write raw files", 0) as steps:
-            make_sky(folder / "raw.part", stars=stars, progress=_bar(steps))
+        with progress("write raw files") as steps:
+            make_sky(folder / "raw.part", stars=stars, progress=lambda _name, _done, total: steps.advance(total))
         (folder / "raw.part").rename(folder / "raw")
     grid = grid_of(None, folder / "raw" / "counts.csv", leaf_rows=max(1, stars // _LEAVES))
     lake = init_lake(folder, release="dr3", grid=grid)
@@ -44,13 +44,6 @@ def demo(folder: Path, *, stars: int = STARS, profile: str = "local") -> int:
     code = nightly(lake, profile=profile, train_models=["xp_mae"])
     _show(folder, time.monotonic() - begun)
     return code
-
-
-def _bar(steps: Steps):  # type: ignore[no-untyped-def]
-    def advance(label: str, done: int, total: int) -> None:
-        steps.advance()
-
-    return advance
 
 
 def _show(folder: Path, seconds: float) -> None:
@@ -64,5 +57,5 @@ def _show(folder: Path, seconds: float) -> None:
     spectra = catalog["gaia_dr3_xp"].to_dask()                    # lazy, index source_id, known divisions
     opened = lake.open("{folder}")
     joined = opened.join(["gaia_dr3_xp", "predictions_xp_mae"])   # lazy, no shuffle
-    print(joined[["bp_n_relevant_bases", "reconstruction_error"]].head())
+    print(joined[["bp_n_relevant_bases", "reconstruction_error"]].get_partition(0).compute())
 ''')

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
@@ -10,6 +11,9 @@ from lake.derive import Derivation, derive, derived_build
 from lake.errors import LakeError, listing
 from lake.ingest import Outcome, Runner
 from lake.root import Lake
+
+if TYPE_CHECKING:
+    from models.bundle import Bundle
 
 
 @dataclass(frozen=True)
@@ -22,12 +26,30 @@ class Predict:
         """Predict one leaf."""
         import torch
 
-        from models.bundle import load
         from models.predict import predict_partition
 
         # One thread per worker: workers share the cores, and sums then run in one order.
         torch.set_num_threads(1)
-        return predict_partition(table, load(self.folder))
+        try:
+            return predict_partition(table, loaded(self.folder))
+        except (ValueError, FloatingPointError) as error:
+            raise LakeError(f"predictions with {self.folder}: {error}") from error
+
+
+def loaded(folder: Path) -> "Bundle":
+    """Return a bundle, loaded once per process.
+
+    Raises
+    ------
+    LakeError
+        If its files are missing, damaged or of another version.
+    """
+    from models.bundle import BundleError, load
+
+    try:
+        return load(folder)
+    except BundleError as error:
+        raise LakeError(str(error)) from error
 
 
 def predictions_name(model: str) -> str:
@@ -44,7 +66,6 @@ def derivation(lake: Lake, model: str, bundle: str | None = None) -> Derivation:
         If the model was never trained here, or there is no such bundle.
     """
     require_model(model)
-    from models.bundle import load
     from models.predict import PREDICTION_COLUMNS
 
     chosen = bundle or current_bundle(lake.storage, model)
@@ -53,8 +74,10 @@ def derivation(lake: Lake, model: str, bundle: str | None = None) -> Derivation:
     folder = bundle_folder(lake.storage, model, chosen)
     if not (folder / "bundle.json").exists():
         there = lake.storage.names(f"models/{model}")
-        raise LakeError(f"{model} has no bundle {chosen!r}; there are {listing(name for name in there if name != 'current.json')}")
-    config = load(folder).config
+        raise LakeError(
+            f"{model} has no bundle {chosen!r}; there are {listing(name for name in there if name != 'current.json')}"
+        )
+    config = loaded(folder).config
     return Derivation(
         name=predictions_name(model),
         title=f"Predictions of {model} on the pretraining table",
@@ -72,9 +95,11 @@ def derivation(lake: Lake, model: str, bundle: str | None = None) -> Derivation:
 
 def predict(lake: Lake, model: str, *, bundle: str | None = None, run: Runner) -> Outcome:
     """Build the predictions of a bundle for all published XP sources; partitions that did not change are kept."""
-    return derive(lake.storage, lake.pretrain(), derivation(lake, model, bundle), run=run)
+    wanted = derivation(lake, model, bundle)
+    return derive(lake.storage, lake.pretrain(), wanted, run=run)
 
 
-def predictions_build(lake: Lake, model: str) -> str:
-    """Return the build that the predictions of the current bundle on the published tables should have."""
-    return derived_build(lake.pretrain(), derivation(lake, model))
+def predictions_build(lake: Lake, model: str) -> str | None:
+    """Return the build that the predictions of the current bundle on the published tables should have; None if untrained."""
+    bundle = current_bundle(lake.storage, model)
+    return derived_build(lake.pretrain(), predictions_name(model), bundle) if bundle else None

@@ -33,7 +33,9 @@ def writing(storage: Storage) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             owner = os.pread(handle, 4096, 0).decode(errors="replace").strip() or "an unnamed process"
-            raise BusyError(f"{storage.root}: another writer is at work ({owner}); wait for it, or stop it, and run this again") from error
+            raise BusyError(
+                f"{storage.root}: another writer is at work ({owner}); wait for it, or stop it, and run this again"
+            ) from error
         os.ftruncate(handle, 0)
         os.pwrite(handle, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode(), 0)
         yield

@@ -123,7 +123,9 @@ def models_to_do(lake: Lake, train_models: Sequence[str]) -> list[str]:
             if model in train_models:
                 todo.append(f"train {model} once {ANCHOR} is published")
             continue
-        if model in train_models and training_id(lake.pretrain(), model, _preset(lake, model)) != current_bundle(lake.storage, model):
+        if model in train_models and training_id(lake.pretrain(), model, _preset(lake, model)) != current_bundle(
+            lake.storage, model
+        ):
             todo.append(f"train {model}: the published tables are not those of its current bundle")
         elif current_bundle(lake.storage, model) is not None:
             held = lake.published.get(predictions_name(model), "")
@@ -180,8 +182,16 @@ def show_night(lake: Lake, night: Night, changed: Sequence[str]) -> None:
     for name in changed:
         manifest = lake.table(name).manifest
         lost = ", ".join(f"{rows:,} {reason}" for reason, rows in manifest.account["dropped"].items()) or "none"
-        rows.append((name, f"{manifest.rows:,}", lost, len([p for p in manifest.partitions if p.key]), size(manifest.bytes), manifest.build))
+        rows.append(
+            (
+                name,
+                f"{manifest.rows:,}",
+                lost,
+                len([p for p in manifest.partitions if p.key]),
+                size(manifest.bytes),
+                manifest.build,
+            )
+        )
     table(("published", "rows", "rows dropped", "files", "bytes", "build"), rows, right=(1, 3, 4))
     say()
     table(("step", "seconds"), [(step["step"], f"{step['seconds']:.1f}") for step in night.steps], right=(1,))
-

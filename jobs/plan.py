@@ -1,10 +1,12 @@
 """Find out what is stale and why, in the order in which it would be built."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from jobs.terminal import Steps, progress
 from lake.errors import LakeError
 from lake.ingest import build_id, builds
 from lake.ledger import RawFile, raw_files
@@ -83,7 +85,8 @@ def plan(lake: Lake, only: Sequence[str] | None = None) -> list[SurveyPlan]:
 
 def plan_survey(lake: Lake, survey: Survey) -> SurveyPlan:
     """Return the state of one survey's tables."""
-    files = tuple(raw_files(lake.storage, survey))
+    with ExitStack() as shown:
+        files = tuple(raw_files(lake.storage, survey, _hashing(survey.name, shown)))
     hashes = [file.sha256 for file in files]
     current = {name: held["metadata"].get("build") for name, held in read_catalog(lake.storage).get("sources", {}).items()}
     steps = []
@@ -95,6 +98,18 @@ def plan_survey(lake: Lake, survey: Survey) -> SurveyPlan:
         manifest = read_manifest(lake.storage, table, build)
         steps.append(_built_step(manifest, current.get(table)))
     return SurveyPlan(survey, files, tuple(steps))
+
+
+def _hashing(name: str, shown: ExitStack) -> Callable[[int, int], None]:
+    """Return what shows the progress of hashing; nothing is shown where no file was touched."""
+    steps: list[Steps] = []
+
+    def tick(_done: int, total: int) -> None:
+        if not steps:
+            steps.append(shown.enter_context(progress(f"hash files of {name}", total)))
+        steps[0].advance()
+
+    return tick
 
 
 def _built_step(manifest: Manifest, published: str | None) -> Step:
@@ -145,5 +160,13 @@ def summary(lake: Lake) -> list[dict[str, Any]]:
         except LakeError as error:
             records.append({"table": name, "build": f"damaged: {error}", "rows": 0, "bytes": 0, "created": ""})
             continue
-        records.append({"table": name, "build": manifest.build, "rows": manifest.rows, "bytes": manifest.bytes, "created": manifest.created[:19]})
+        records.append(
+            {
+                "table": name,
+                "build": manifest.build,
+                "rows": manifest.rows,
+                "bytes": manifest.bytes,
+                "created": manifest.created[:19],
+            }
+        )
     return records

@@ -1,7 +1,8 @@
 """Write a SYNTHETIC sky: raw files of every survey it knows, as the archives ship them, from one invented population of stars.
 
-Nothing here is a measurement. The sky serves demos and tests: the same arguments give the same bytes on any machine with
-the same libraries. Adding a survey is one function that yields its files, and one line in `_SURVEYS`.
+Nothing here is a measurement. The sky serves demos and tests: the same arguments give the same bytes on one machine with the
+same libraries (another processor may round a matrix product otherwise). Adding a survey is one function that yields its
+files, and one line in `_SURVEYS`.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -6,6 +6,7 @@ both bands), K = 55 coefficients of one band.
 
 import contextlib
 import io
+import warnings
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -76,6 +77,11 @@ _FEATURES = (
 )
 
 
+def product(left: Floats, right: Floats) -> Floats:
+    """Multiply matrices without BLAS, whose last bits change with its number of threads (and the sky with them)."""
+    return np.asarray(np.einsum("ij,jk->ik", left, right))
+
+
 def model_flux(teff: Floats, logg: Floats, fe_h: Floats, extinction: Floats) -> Floats:
     """Compute SYNTHETIC spectra: Planck curve times absorption features times an extinction curve, (N, V).
 
@@ -101,7 +107,7 @@ def model_flux(teff: Floats, logg: Floats, fe_h: Floats, extinction: Floats) -> 
     log_planck = -5.0 * np.log(MODEL_WAVELENGTHS / 600.0) - exponent - np.log1p(-np.exp(-exponent))
     # A power law is a fair optical extinction curve; its bumps are below what XP resolves.
     reddening = 0.4 * np.log(10.0) * (MODEL_WAVELENGTHS / 541.4) ** -1.5
-    log_flux = log_planck - depth @ _profiles() - extinction[:, None] * reddening
+    log_flux = log_planck - product(depth, _profiles()) - extinction[:, None] * reddening
     flux = np.exp(log_flux - log_flux.max(axis=1, keepdims=True))
     return flux / flux[:, SAMPLED].mean(axis=1, keepdims=True)
 
@@ -153,8 +159,10 @@ def load_bases() -> Bases:
     try:
         import matplotlib
 
-        # Imported here because GaiaXPy is an optional extra; its import switches all plots to LaTeX, which is undone.
-        with matplotlib.rc_context():
+        # Imported here because GaiaXPy is an optional extra. Its import leaves a file of its own open to the collector, and
+        # switches all plots of the process to LaTeX: the one is not ours to hear of, the other is undone.
+        with matplotlib.rc_context(), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "unclosed file", ResourceWarning)
             from gaiaxpy.core.config import get_file, load_xpmerge_from_xml, load_xpsampling_from_xml
     except ImportError as error:
         raise LakeError(
@@ -177,7 +185,7 @@ def load_bases() -> Bases:
 # Amplitude of coefficient k over coefficient 0 in bright sources of the bulk sample, to a factor of two.
 _PRIOR_AT = (0, 1, 2, 3, 4, 5, 7, 10, 15, 20, 30, 54)
 _PRIOR = (1.0, 0.3, 0.03, 0.012, 0.009, 0.008, 0.003, 0.0008, 0.0004, 0.0004, 0.0002, 0.00004)
-_PRIOR_SCALE, _TOLERANCE = 1.0, 0.003
+_PRIOR_SCALE, _TOLERANCE = 1.5, 0.003
 
 
 def _projection(model: str, band: tuple[int, int]) -> Floats:
@@ -200,14 +208,16 @@ def _projection(model: str, band: tuple[int, int]) -> Floats:
     # With a response of 1 the design matrix is photons over wavelength, defined also where the instrument is blind.
     instrument.response = {"wavelength": np.linspace(200.0, 1200.0, 6), "response": np.ones(6)}
     photons = SampledBasisFunctions.from_external_instrument_model(MODEL_WAVELENGTHS, np.ones(len(MODEL_WAVELENGTHS)), instrument)
-    design = photons.get_design_matrix()
+    # Six digits, as in GaiaXPy's own tables: its last bits change with the number of BLAS threads.
+    unit = 10.0 ** np.floor(np.log10(np.abs(photons.get_design_matrix()).max(axis=1, keepdims=True)))
+    design: Floats = np.round(photons.get_design_matrix() / unit, 6) * unit
     position = instrument.wl_to_pwl(MODEL_WAVELENGTHS)
     on_detector = (position > 0) & (position < instrument.bases["pwlRangeMax"])
     weight = np.where(on_detector, MODEL_WAVELENGTHS / 600.0 * np.sqrt(np.abs(np.gradient(position, MODEL_WAVELENGTHS))), 0.0)
     amplitude = np.exp(np.interp(np.arange(N_COEFFICIENTS), _PRIOR_AT, np.log(_PRIOR))) * _PRIOR_SCALE / np.abs(design[0]).max()
     scaled = (design * amplitude[:, None] * weight).T
-    normal = scaled.T @ scaled + _TOLERANCE**2 * np.eye(N_COEFFICIENTS)
-    solved = np.linalg.solve(normal, scaled.T) * amplitude[:, None]
+    normal = product(scaled.T, scaled) + _TOLERANCE**2 * np.eye(N_COEFFICIENTS)
+    solved = product(np.asarray(np.linalg.inv(normal), dtype=np.float64), scaled.T) * amplitude[:, None]
     return np.asarray((solved * (weight * response)).T)
 
 
@@ -236,8 +246,8 @@ def spectra(teff: Floats, logg: Floats, fe_h: Floats, extinction: Floats, g_mag:
     coefficients = np.empty((len(g_mag), 2 * N_COEFFICIENTS))
     for start in range(0, len(g_mag), _CHUNK):
         part = slice(start, start + _CHUNK)
-        coefficients[part] = model_flux(teff[part], logg[part], fe_h[part], extinction[part]) @ bases.projection
-    unscaled = _vega(coefficients @ bases.passbands, bases)
+        coefficients[part] = product(model_flux(teff[part], logg[part], fe_h[part], extinction[part]), bases.projection)
+    unscaled = _vega(product(coefficients, bases.passbands), bases)
     scale = 10 ** (-0.4 * (g_mag - unscaled[:, 0]))
     return Spectra(coefficients * scale[:, None], unscaled + (g_mag - unscaled[:, 0])[:, None], scale)
 

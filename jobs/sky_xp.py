@@ -13,7 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from jobs.sky_population import Flags, Floats, Stars, normals, uniforms
-from jobs.sky_spectra import N_COEFFICIENTS, SAMPLED, model_flux
+from jobs.sky_spectra import N_COEFFICIENTS, SAMPLED, model_flux, product
 
 Columns = Mapping[str, Any]
 
@@ -80,7 +80,10 @@ def _band(band: str, true: Floats, stars: Stars, seed: int, correlations: bool) 
     errors = (error * order * np.exp(0.2 * shape[:, :1] + 0.12 * shape[:, 5:])).astype(np.float32)
     share = _share(shape[:, 1])[:, None]
     ends = _roots(band)
-    first, second = noise[:, :N_COEFFICIENTS] @ ends[0].T, noise[:, N_COEFFICIENTS : 2 * N_COEFFICIENTS] @ ends[1].T
+    first, second = (
+        product(noise[:, :N_COEFFICIENTS], ends[0].T),
+        product(noise[:, N_COEFFICIENTS : 2 * N_COEFFICIENTS], ends[1].T),
+    )
     coefficients = true + errors * (np.sqrt(1.0 - share) * first + np.sqrt(share) * second)
     scatter = 1.0 + np.abs(0.04 * shape[:, 2]) + 0.04 * np.maximum(level[:, 0] - 3.0, 0.0)
     measured = np.clip(np.exp(7.6 + 0.4 * shape[:, 3]), 400, 9000).astype(np.int16)
@@ -103,7 +106,7 @@ def _band(band: str, true: Floats, stars: Stars, seed: int, correlations: bool) 
         "relative_shrinking": (np.linalg.norm(kept, axis=1) / np.linalg.norm(coefficients, axis=1)).astype(np.float32),
     }
     if correlations:
-        one, two = (packed(root @ root.T).astype(np.float32) for root in ends)
+        one, two = (packed(product(root, root.T)).astype(np.float32) for root in ends)
         made["coefficient_correlations"] = (np.float32(1) - share.astype(np.float32)) * one + share.astype(np.float32) * two
     return made
 

@@ -26,7 +26,9 @@ def complain(text: str) -> None:
     ERR.print(f"error: {text}", style="red", markup=False)
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None, right: Sequence[int] = ()) -> None:
+def table(
+    columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None, right: Sequence[int] = ()
+) -> None:
     """Print a table; `right` numbers the columns to align right."""
     shown = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for i, name in enumerate(columns):
@@ -52,29 +54,38 @@ def size(n: float) -> str:
 class Steps:
     """Count the tasks of a step as they end: a bar on a terminal, a line each half minute elsewhere."""
 
-    def __init__(self, label: str, total: int, bar: Progress | None) -> None:
-        self._label, self._total, self._bar = label, total, bar
-        self._done, self._said = 0, time.monotonic()
+    def __init__(self, label: str, total: int | None, bar: Progress | None) -> None:
+        self.done, self.total = 0, total
+        self._label, self._bar, self._said = label, bar, time.monotonic()
         self._task = bar.add_task(label, total=total) if bar else None
 
-    def advance(self) -> None:
-        """Count one more."""
-        self._done += 1
+    def advance(self, total: int | None = None) -> None:
+        """Count one more; `total` corrects how many there are."""
+        self.done += 1
+        self.total = total or self.total
         if self._bar is not None and self._task is not None:
-            self._bar.advance(self._task)
+            self._bar.update(self._task, completed=self.done, total=self.total)
         elif time.monotonic() - self._said > _LOG_SECONDS:
             self._said = time.monotonic()
-            say(f"  {self._label}: {self._done} of {self._total}")
+            say(f"  {self._label}: {self.done} of {self.total or '?'}")
 
 
 @contextmanager
-def progress(label: str, total: int) -> Iterator[Steps]:
-    """Show the progress of a step of `total` tasks, and how long it took."""
+def progress(label: str, total: int | None = None) -> Iterator[Steps]:
+    """Show the progress of a step of `total` tasks (None if not known yet), and how long it took."""
     start = time.monotonic()
     if sys.stdout.isatty():
-        columns = (TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+        columns = (
+            TextColumn("  {task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        )
         with Progress(*columns, console=OUT, transient=True) as bar:
-            yield Steps(label, total, bar)
+            steps = Steps(label, total, bar)
+            yield steps
     else:
-        yield Steps(label, total, None)
-    say(f"  {label}: {total} tasks, {time.monotonic() - start:.1f} s")
+        steps = Steps(label, total, None)
+        yield steps
+    say(f"  {label}: {steps.done} tasks, {time.monotonic() - start:.1f} s")

@@ -18,8 +18,9 @@ from lake.manifest import digest
 from lake.root import Lake
 from lake.storage import Storage
 from lake.table import Piece
+from models.config import CODE_VERSION, MODEL, PRESETS
 
-MODELS = ("xp_mae",)
+MODELS = (MODEL,)
 DEFAULT_PRESET = "small"
 _SEED = 0
 
@@ -72,8 +73,6 @@ def require_model(model: str) -> None:
 
 def training_id(join: Join, model: str, preset: str) -> str:
     """Return the id of the bundle that this preset makes of these builds: equal inputs, equal id."""
-    from models.masked_autoencoder import CODE_VERSION, PRESETS
-
     if preset not in PRESETS:
         raise LakeError(f"{model} has no preset {preset!r}; there are {listing(PRESETS)}")
     builds = {table.name: table.manifest.build for table in join.tables}
@@ -99,7 +98,6 @@ def train(lake: Lake, model: str, *, preset: str = DEFAULT_PRESET, run: Runner) 
     from models.bundle import Bundle, save
     from models.features import gaia_features
     from models.fit import fit
-    from models.masked_autoencoder import PRESETS
     from models.scaling import finish, merge
 
     join = lake.pretrain()
@@ -112,7 +110,10 @@ def train(lake: Lake, model: str, *, preset: str = DEFAULT_PRESET, run: Runner) 
         scaling = finish(reduce(merge, (held for _, held in measured)))
         if not scaling.rows:
             raise LakeError("the pretraining table has no rows; ingest and publish gaia_dr3_xp first")
-        network, history = fit(_epochs(join), PRESETS[preset](), scaling, _SEED, device=_device(), progress=_show)
+        try:
+            network, history = fit(_epochs(join), PRESETS[preset](), scaling, _SEED, device=_device(), progress=_show)
+        except (ValueError, FloatingPointError) as error:
+            raise LakeError(f"training of {model} on {join.tables[0].name} failed: {error}") from error
         builds = {table.name: table.manifest.build for table in join.tables}
         save(folder, Bundle(bundle, network, PRESETS[preset](), scaling, _SEED, builds, tuple(history)))
     lake.storage.write_json(f"models/{model}/current.json", {"bundle": bundle, "preset": preset})

@@ -17,7 +17,7 @@ from intake.source.base import DataSource, Schema
 from lake.columns import column
 from lake.errors import CheckError, LakeError
 from lake.manifest import Manifest, manifest_at
-from lake.pretrain import ANCHOR, COLUMNS
+from lake.pretrain import ANCHOR, COLUMNS, SOURCES
 from lake.root import Lake, open_lake, read_catalog
 from lake.storage import CATALOG, PLAIN_CATALOG, Storage, manifest_key
 from lake.survey import Survey, surveys
@@ -83,7 +83,12 @@ class LakeTable(_LakeSource):
     name = "lake_table"
 
     def __init__(
-        self, lake: str, manifest: str, columns: list[str] | None = None, on: str = "grid", metadata: Mapping[str, Any] | None = None
+        self,
+        lake: str,
+        manifest: str,
+        columns: list[str] | None = None,
+        on: str = "grid",
+        metadata: Mapping[str, Any] | None = None,
     ) -> None:
         self._lake, self._manifest, self._columns, self._on = lake, manifest, columns, on
         super().__init__(metadata=dict(metadata or {}))
@@ -108,7 +113,9 @@ class PretrainTable(_LakeSource):
 
     name = "lake_pretrain"
 
-    def __init__(self, lake: str, tables: Mapping[str, str], wide: bool = False, metadata: Mapping[str, Any] | None = None) -> None:  # noqa: FBT001, FBT002
+    def __init__(
+        self, lake: str, tables: Mapping[str, str], wide: bool = False, metadata: Mapping[str, Any] | None = None
+    ) -> None:  # noqa: FBT001, FBT002
         self._lake, self._tables, self._wide = lake, dict(tables), wide
         super().__init__(metadata=dict(metadata or {}))
 
@@ -132,7 +139,9 @@ def publish(storage: Storage, manifests: Iterable[Manifest], *, withdraw: Iterab
     new = {manifest.table: manifest for manifest in manifests}
     unchecked = sorted(name for name, manifest in new.items() if manifest.checks is None)
     if unchecked:
-        raise CheckError(f"{', '.join(unchecked)}: not checked, so not published; run `gaialake --lake {storage.root} check` first")
+        raise CheckError(
+            f"{', '.join(unchecked)}: not checked, so not published; run `gaialake --lake {storage.root} check` first"
+        )
     sources = dict(read_catalog(storage).get("sources", {}))
     changed = [name for name, manifest in new.items() if _build_of(sources.get(name)) != manifest.build]
     gone = [name for name in withdraw if name in sources]
@@ -140,11 +149,16 @@ def publish(storage: Storage, manifests: Iterable[Manifest], *, withdraw: Iterab
         return []
     sources |= {name: entry(new[name]) for name in changed}
     sources = {name: held for name, held in sources.items() if name not in gone}
-    tables = {name: held["metadata"]["manifest"] for name, held in sources.items() if held["driver"] == _DRIVER}
+    tables = {name: sources[name]["metadata"]["manifest"] for name in SOURCES if name in sources}
     if ANCHOR in tables:
         sources["pretrain"] = _pretrain_entry(tables)
     lake = storage.read_json("lake.json")
-    metadata = {"version": 1, "title": f"gaialake, release {lake['release']}", "release": lake["release"], "grid": lake["grid"]["id"]}
+    metadata = {
+        "version": 1,
+        "title": f"gaialake, release {lake['release']}",
+        "release": lake["release"],
+        "grid": lake["grid"]["id"],
+    }
     metadata["published"] = datetime.now(UTC).isoformat(timespec="seconds")
     content = {"metadata": metadata, "sources": {name: sources[name] for name in sorted(sources)}}
     storage.write_bytes(CATALOG, _yaml(content))
@@ -189,8 +203,10 @@ def _pretrain_entry(tables: Mapping[str, str]) -> dict[str, Any]:
     return {
         "driver": _PRETRAIN,
         "description": "Pretraining table: lazy left join from the XP spectra, scaled to one brightness",
-        "args": {"lake": "{{ CATALOG_DIR }}", "tables": {name: tables[name] for name in sorted(tables)}},
-        "metadata": {"columns": {name: f"{column(name).type} {column(name).unit}: {column(name).description}" for name in COLUMNS}},
+        "args": {"lake": "{{ CATALOG_DIR }}", "tables": dict(tables)},
+        "metadata": {
+            "columns": {name: f"{column(name).type} {column(name).unit}: {column(name).description}" for name in COLUMNS}
+        },
     }
 
 
@@ -213,7 +229,12 @@ def derive_plain(storage: Storage) -> None:
     data, entries = {}, {}
     for name, keys in files.items():
         kwargs: dict[str, Any] = {"url": [f"{{CATALOG_DIR}}/{key}" for key in keys], "storage_options": "{STORAGE_OPTIONS}"}
-        data[f"{name}_files"] = {"datatype": "intake.readers.datatypes:Parquet", "kwargs": kwargs, "metadata": {}, "user_parameters": {}}
+        data[f"{name}_files"] = {
+            "datatype": "intake.readers.datatypes:Parquet",
+            "kwargs": kwargs,
+            "metadata": {},
+            "user_parameters": {},
+        }
         entries[name] = {
             "reader": "intake.readers.readers:DaskParquet",
             "kwargs": {"args": [f"{{data({name}_files)}}"], "index": "source_id", "calculate_divisions": True},
@@ -246,7 +267,9 @@ def _link(storage: Storage, table: str, keys: list[str]) -> None:
     except OSError as error:
         shutil.rmtree(fresh)
         if isinstance(error, FileNotFoundError):
-            raise LakeError(f"{error.filename} is named in the catalogue but not there; restore it or build {table} again") from error
+            raise LakeError(
+                f"{error.filename} is named in the catalogue but not there; restore it or build {table} again"
+            ) from error
         return
     if target.exists():
         shutil.rmtree(target)
@@ -259,6 +282,7 @@ def declared_catalog() -> str:
     for survey in surveys().values():
         for table in survey.tables:
             sources[table] = _declared_entry(survey, table)
+    sources["pretrain"] = _pretrain_entry({name: manifest_key(name, "BUILD") for name in SOURCES})
     content = {"metadata": {"version": 1, "title": "gaialake: declared tables, without builds"}, "sources": sources}
     return _yaml({**content, "sources": {name: sources[name] for name in sorted(sources)}}).decode()
 
@@ -279,3 +303,9 @@ def _declared_entry(survey: Survey, table: str) -> dict[str, Any]:
             "columns": {one["name"]: _said(one) for one in describe_columns(survey.schema(table))},
         },
     }
+
+
+if __name__ == "__main__":
+    import sys
+
+    sys.stdout.write(declared_catalog())

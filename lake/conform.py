@@ -16,7 +16,7 @@ from lake.survey import Mark, Survey
 _MAX_ID = N_PIXELS << BASE_SHIFT
 
 
-class _Misfit(ValueError):
+class _MisfitError(ValueError):
     """Carry what does not fit and its first row, until file and column are known."""
 
     def __init__(self, message: str, row: int = 0) -> None:
@@ -51,7 +51,7 @@ def conform(batch: RawBatch, survey: Survey, path: object) -> tuple[pa.Table, di
         try:
             raw = _forget(batch.table[field.name].combine_chunks(), survey.missing.get(field.name, ()))
             columns.append(_coerced(_in_units(raw, field.name, survey), field.type))
-        except (_Misfit, ArrayTextError) as error:
+        except (_MisfitError, ArrayTextError) as error:
             raise _located(error, batch, survey, path, field) from error
     table = pa.Table.from_arrays(columns, schema=pa.schema([field.with_nullable(True) for field in fields]))
     table, dropped = _without_ids(table, survey)
@@ -101,7 +101,8 @@ def _refuse_release(table: pa.Table, mark: Mark, survey: Survey, path: object) -
         wanted = f"values that begin with {mark.prefix!r}"
     else:
         kind = values.type
-        good = pc.and_(pc.greater_equal(values, pa.scalar(mark.low, kind)), pc.less_equal(values, pa.scalar(mark.high, kind)))
+        low, high = pa.scalar(mark.low, kind), pa.scalar(mark.high, kind)
+        good = pc.and_(pc.greater_equal(values, low), pc.less_equal(values, high))
         wanted = f"{mark.low}" if mark.low == mark.high else f"{mark.low} to {mark.high}"
     bad = pc.invert(pc.fill_null(good, True))
     count = pc.sum(bad).as_py() or 0
@@ -136,9 +137,11 @@ def _in_units(values: pa.Array, name: str, survey: Survey) -> pa.Array:
 
 
 def _coerced(values: pa.Array, kind: pa.DataType) -> pa.Array:
-    """Turn a raw column into its declared type without loss, or raise `_Misfit`."""
+    """Turn a raw column into its declared type without loss, or raise `_MisfitError`."""
     if pa.types.is_null(values.type):
         return pa.nulls(len(values), kind)
+    if pa.types.is_dictionary(values.type) or pa.types.is_large_string(values.type):
+        values = pc.cast(values, pa.string() if pa.types.is_large_string(values.type) else values.type.value_type)
     if pa.types.is_fixed_size_list(kind):
         return _lists(values, kind)
     if pa.types.is_floating(kind):
@@ -148,20 +151,20 @@ def _coerced(values: pa.Array, kind: pa.DataType) -> pa.Array:
     if pa.types.is_boolean(kind):
         return _booleans(values)
     if not pa.types.is_string(values.type):
-        raise _Misfit(f"expected text, found {values.type}")
+        raise _MisfitError(f"expected text, found {values.type}")
     trimmed = pc.utf8_trim_whitespace(values)
     return pc.if_else(pc.equal(trimmed, ""), pa.scalar(None, pa.string()), trimmed)
 
 
 def _floats(values: pa.Array, kind: pa.DataType) -> pa.Array:
     if not (pa.types.is_floating(values.type) or pa.types.is_integer(values.type)):
-        raise _Misfit(f"expected numbers, found {values.type}, such as {_first(values)!r}")
+        raise _MisfitError(f"expected numbers, found {values.type}, such as {_first(values)!r}")
     if values.type == pa.int64():
-        raise _Misfit(f"expected floating numbers, found 64-bit integers, such as {_first(values)!r}")
-    if pa.types.is_floating(values.type):
+        raise _MisfitError(f"expected floating numbers, found 64-bit integers, such as {_first(values)!r}")
+    if pa.types.is_floating(values.type) and pc.all(pc.is_finite(values)).as_py() is False:
         infinite = pc.is_inf(values)
         if pc.any(infinite).as_py():
-            raise _Misfit(f"{pc.sum(infinite).as_py():,} infinite values", pc.index(infinite, True).as_py())
+            raise _MisfitError(f"{pc.sum(infinite).as_py():,} infinite values", pc.index(infinite, True).as_py())
         values = pc.if_else(pc.is_nan(values), pa.scalar(None, values.type), values)
     return pc.cast(values, kind, safe=False)
 
@@ -169,17 +172,19 @@ def _floats(values: pa.Array, kind: pa.DataType) -> pa.Array:
 def _integers(values: pa.Array, kind: pa.DataType) -> pa.Array:
     if pa.types.is_floating(values.type):
         if kind == pa.int64():
-            raise _Misfit(f"expected 64-bit integers, found {values.type}: identifiers lose digits as floating numbers")
+            raise _MisfitError(f"expected 64-bit integers, found {values.type}: identifiers lose digits as floating numbers")
         values = pc.if_else(pc.is_nan(values), pa.scalar(None, values.type), values)
     elif not pa.types.is_integer(values.type):
-        raise _Misfit(f"expected integers, found {values.type}, such as {_first(values)!r}")
+        raise _MisfitError(f"expected integers, found {values.type}, such as {_first(values)!r}")
     try:
         return pc.cast(values, kind)
     except pa.ArrowInvalid as error:
         for row, value in enumerate(values.to_pylist()):
-            if value is not None and (value != int(value) or not -(2**15) <= value < 2**15):
-                raise _Misfit(f"expected {kind}, found {value!r}", row) from error
-        raise _Misfit(str(error)) from error
+            try:
+                pa.scalar(value, values.type).cast(kind)
+            except pa.ArrowInvalid:
+                raise _MisfitError(f"expected {kind}, found {value!r}", row) from error
+        raise
 
 
 def _booleans(values: pa.Array) -> pa.Array:
@@ -190,15 +195,17 @@ def _booleans(values: pa.Array) -> pa.Array:
         known = pc.or_(pc.is_in(lower, pa.array(["true", "t", "1"])), pc.is_in(lower, pa.array(["false", "f", "0", ""])))
         if not pc.all(known).as_py():
             row = pc.index(known, False).as_py()
-            raise _Misfit(f"expected true or false, found {values[row].as_py()!r}", row)
+            raise _MisfitError(f"expected true or false, found {values[row].as_py()!r}", row)
         said = pc.is_in(lower, pa.array(["true", "t", "1"]))
         return pc.if_else(pc.or_kleene(pc.is_null(lower), pc.equal(lower, "")), pa.scalar(None, pa.bool_()), said)
     if pa.types.is_integer(values.type):
-        odd = pc.invert(pc.is_in(values, pa.array([0, 1], values.type)))
-        if pc.any(odd).as_py() and values.null_count < pc.sum(odd).as_py():
-            raise _Misfit(f"expected 0 or 1, found {values[pc.index(odd, True).as_py()].as_py()}", pc.index(odd, True).as_py())
+        odd = pc.invert(pc.is_in(values, pa.array([0, 1, None], values.type)))
+        if pc.any(odd).as_py():
+            raise _MisfitError(
+                f"expected 0 or 1, found {values[pc.index(odd, True).as_py()].as_py()}", pc.index(odd, True).as_py()
+            )
         return pc.cast(values, pa.bool_())
-    raise _Misfit(f"expected true or false, found {values.type}")
+    raise _MisfitError(f"expected true or false, found {values.type}")
 
 
 def _lists(values: pa.Array, kind: pa.FixedSizeListType) -> pa.Array:
@@ -206,18 +213,23 @@ def _lists(values: pa.Array, kind: pa.FixedSizeListType) -> pa.Array:
     if pa.types.is_string(values.type):
         values = parse_arrays(values, kind.value_type)
     if not (pa.types.is_list(values.type) or pa.types.is_large_list(values.type) or pa.types.is_fixed_size_list(values.type)):
-        raise _Misfit(f"expected arrays of {size}, found {values.type}")
+        raise _MisfitError(f"expected arrays of {size}, found {values.type}")
     lengths = pc.list_value_length(values)
     odd = pc.fill_null(pc.not_equal(lengths, size), False)
     empty = pc.fill_null(pc.equal(lengths, 0), False)
     wrong = pc.and_(odd, pc.invert(empty))
     if pc.any(wrong).as_py():
         row = pc.index(wrong, True).as_py()
-        raise _Misfit(f"expected an array of {size} values, found {lengths[row].as_py()} ({pc.sum(wrong).as_py():,} such rows here)", row)
+        raise _MisfitError(
+            f"expected an array of {size} values, found {lengths[row].as_py()} ({pc.sum(wrong).as_py():,} such rows here)", row
+        )
     there = pc.and_(pc.is_valid(values), pc.invert(empty))
-    full = values.filter(there)
+    full = values if pc.all(there).as_py() else values.filter(there)
     # flatten() honours offsets and skips null rows, and none is null here.
-    listed = pa.FixedSizeListArray.from_arrays(_floats(full.flatten(), kind.value_type), size)
+    try:
+        listed = pa.FixedSizeListArray.from_arrays(_floats(full.flatten(), kind.value_type), size)
+    except _MisfitError as error:
+        raise _MisfitError(str(error), int(np.flatnonzero(there)[error.row // size])) from error
     if listed.values.null_count:
         blank = listed.values.is_null().to_numpy(zero_copy_only=False).reshape(-1, size).all(axis=1)
         if blank.any():

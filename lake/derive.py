@@ -16,7 +16,17 @@ from lake.columns import schema
 from lake.errors import LakeError
 from lake.ingest import Outcome, Runner, builds, serial
 from lake.join import Join, JoinTask
-from lake.manifest import Input, Manifest, Partition, byte_versions, describe_columns, digest, read_manifest, schema_hash, write_manifest
+from lake.manifest import (
+    Input,
+    Manifest,
+    Partition,
+    byte_versions,
+    describe_columns,
+    digest,
+    read_manifest,
+    schema_hash,
+    write_manifest,
+)
 from lake.parquet import POOL_ROWS, write_partition
 from lake.partition import file_name
 from lake.storage import Storage, partition_key, write_whole
@@ -117,15 +127,14 @@ def derive_partition(task: DeriveTask) -> Partition:
         content=task.content,
         leaf_rows=tuple(leaf_rows),
     )
-    task.record.parent.mkdir(parents=True, exist_ok=True)
     write_whole(task.record, json.dumps(asdict(part)).encode())
     return part
 
 
-def derived_build(join: Join, derivation: Derivation) -> str:
-    """Return the id of the build that this derivation would make of these tables."""
+def derived_build(join: Join, name: str, version: str) -> str:
+    """Return the id of the build that a derivation of this name and version makes of these tables."""
     made_of = {table.name: table.manifest.build for table in join.tables}
-    return digest([derivation.name, derivation.version, STEPS, join.grid.id, made_of])[:16]
+    return digest([name, version, STEPS, join.grid.id, made_of])[:16]
 
 
 def derive(storage: Storage, join: Join, derivation: Derivation, *, run: Runner = serial) -> Outcome:
@@ -137,7 +146,7 @@ def derive(storage: Storage, join: Join, derivation: Derivation, *, run: Runner 
         If the lake cannot be written; finished partitions are kept for the next run.
     """
     started = time.monotonic()
-    build = derived_build(join, derivation)
+    build = derived_build(join, derivation.name, derivation.version)
     if build in builds(storage, derivation.name):
         return Outcome((read_manifest(storage, derivation.name, build),))
     folder = storage.path(f"scratch/{derivation.name}/{build}")
@@ -156,7 +165,9 @@ def derive(storage: Storage, join: Join, derivation: Derivation, *, run: Runner 
         tasks.append(DeriveTask(derivation, storage, build, join.task, pieces, own.first, own.end, content, record))
     reused = len(parts)
     parts |= {part.first: part for part in run(f"predict {derivation.name}", derive_partition, tasks)} if tasks else {}
-    manifest = _manifest(join, derivation, build, tuple(parts[first] for first in sorted(parts)), round(time.monotonic() - started, 3))
+    manifest = _manifest(
+        join, derivation, build, tuple(parts[first] for first in sorted(parts)), round(time.monotonic() - started, 3)
+    )
     write_manifest(storage, manifest)
     if folder.exists():
         shutil.rmtree(folder)
@@ -179,7 +190,9 @@ def _content(join: Join, derivation: Derivation, own: Partition) -> str:
 def _manifest(join: Join, derivation: Derivation, build: str, parts: tuple[Partition, ...], seconds: float) -> Manifest:
     own = derivation.schema()
     anchor = join.tables[0].manifest
-    source = Input(name=f"tables/{anchor.table}/{anchor.build}", bytes=anchor.bytes, sha256=anchor.build, rows=anchor.rows, dropped={})
+    source = Input(
+        name=f"tables/{anchor.table}/{anchor.build}", bytes=anchor.bytes, sha256=anchor.build, rows=anchor.rows, dropped={}
+    )
     return Manifest(
         table=derivation.name,
         build=build,

@@ -36,7 +36,8 @@ from lake.survey import Survey
 
 STEPS = {"read": 1, "conform": 1, "merge": 1}
 
-T, R = TypeVar("T"), TypeVar("R")
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 class Runner(Protocol):
@@ -105,7 +106,8 @@ def ingest(storage: Storage, grid: Grid, survey: Survey, files: Sequence[RawFile
     folder = storage.path(f"scratch/{survey.name}/{wanted[survey.name]}")
     work = _Work(storage, grid, survey, sorted(files, key=lambda file: file.sha256), wanted, folder, run)
     outcome = work.carry_out()
-    shutil.rmtree(folder)
+    # Scratch of builds that were given up, because raw files changed since, goes as well.
+    shutil.rmtree(folder.parent)
     return outcome
 
 
@@ -150,7 +152,9 @@ class _Work:
         manifests = []
         for table, build in self.wanted.items():
             parts = tuple(one if isinstance(one, Partition) else made[one.first, table] for one in entries[table])
-            manifests.append(self._manifest(table, build, parts, tuple(sorted(inputs[table], key=lambda one: one.name)), attempts))
+            manifests.append(
+                self._manifest(table, build, parts, tuple(sorted(inputs[table], key=lambda one: one.name)), attempts)
+            )
         for manifest in manifests:
             write_manifest(self.storage, manifest)
         reused = sum(isinstance(one, Partition) for found in entries.values() for one in found)
@@ -190,19 +194,32 @@ class _Work:
         for one in inputs:
             rows[np.asarray(one.leaves, dtype=np.int64)] += np.asarray(one.counts, dtype=np.int64)
         edges = file_edges(self.grid, rows)
+        cuts = np.searchsorted(self.grid.array, edges)
+        touching: list[list[str]] = [[] for _ in edges[1:]]
+        for one in sorted(inputs, key=lambda one: one.sha256):
+            for i in np.unique(np.searchsorted(cuts, np.asarray(one.leaves, dtype=np.int64), side="right") - 1):
+                touching[i].append(one.sha256)
+        names = {file.sha256: file.name for file in self.files}
         at = {part.content: part for manifest in self.older[table] for part in manifest.partitions}
         entries: list[Partition | ReduceTask] = []
-        for first, end in zip(edges[:-1], edges[1:], strict=True):
-            low, high = np.searchsorted(self.grid.array, [first, end])
-            touching = sorted(one.sha256 for one in inputs if any(low <= leaf < high for leaf in one.leaves))
-            content = digest([self.survey.fingerprint, STEPS, self.grid.id, table, first, end, touching])
+        for i, (first, end) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+            content = digest([self.survey.fingerprint, STEPS, self.grid.id, table, first, end, touching[i]])
             older = at.get(content)
             if older is not None and (older.key is None or self._is_there(older)):
                 entries.append(older)
                 continue
-            runs = tuple((sha, self._file(sha).name, "") for sha in touching)
-            build = self.wanted[table]
-            entries.append(ReduceTask(self.survey, table, self.grid, self.storage, build, first, end, runs, content, self.folder))
+            entries.append(
+                ReduceTask(
+                    survey=self.survey,
+                    table=table,
+                    storage=self.storage,
+                    build=self.wanted[table],
+                    leaves=self.grid.edges[cuts[i] : cuts[i + 1] + 1],
+                    runs=tuple((sha, names[sha], "") for sha in touching[i]),
+                    content=content,
+                    folder=self.folder,
+                )
+            )
         return entries
 
     def _is_there(self, part: Partition) -> bool:
@@ -218,10 +235,12 @@ class _Work:
                 for sha, _, _ in task.runs:
                     if sha not in records and not task.record.exists():
                         spans.setdefault(sha, set()).add((task.first, task.end))
-        return [MapTask(self.survey, self.grid, self._file(sha), self.folder, _union(found)) for sha, found in sorted(spans.items())]
+        return [
+            MapTask(self.survey, self.grid, self._file(sha), self.folder, _union(found)) for sha, found in sorted(spans.items())
+        ]
 
     def _with_runs(self, task: ReduceTask, records: dict[str, Any]) -> ReduceTask:
-        found = []
+        found: list[tuple[str, str, str]] = []
         for sha, name, _ in task.runs:
             paths = records[sha]["tables"][task.table]["runs"] if sha in records else ()
             found.extend((sha, name, path) for path in paths)
@@ -234,7 +253,9 @@ class _Work:
             for part in self.run(f"write {table}", reduce_partition, own) if own else ():
                 yield by_first[part.first], part
 
-    def _manifest(self, table: str, build: str, parts: tuple[Partition, ...], inputs: tuple[Input, ...], attempts: int) -> Manifest:
+    def _manifest(
+        self, table: str, build: str, parts: tuple[Partition, ...], inputs: tuple[Input, ...], attempts: int
+    ) -> Manifest:
         schema = self.survey.schema(table)
         absent = set(schema.names).intersection(*(one.absent for one in inputs))
         return Manifest(
@@ -290,5 +311,3 @@ def _union(spans: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
 def scratch_left(storage: Storage) -> list[str]:
     """Return the unfinished builds, as ``<survey>/<build>``."""
     return [f"{name}/{build}" for name in storage.names("scratch") for build in storage.names(f"scratch/{name}")]
-
-

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -57,7 +58,7 @@ class Join:
 
     def schema(self) -> pa.Schema:
         """Return the columns of the join, source_id first."""
-        return self.task.joined([spec.schema().empty_table() for spec in self.specs]).schema
+        return _empty(self.task).schema
 
     def to_dask(self) -> "dd.DataFrame":
         """Return the join as a lazy frame: index source_id, one partition per leaf, known divisions."""
@@ -83,7 +84,9 @@ class JoinTask:
     then: Transform | None
 
     def read(self, pieces: Sequence[Piece]) -> pa.Table:
-        """Read the pieces of one leaf and join them."""
+        """Read the pieces of one leaf and join them; without rows of the anchor there is nothing to read."""
+        if pieces[0].key is None:
+            return _empty(self)
         return self.joined([spec.read(piece) for spec, piece in zip(self.specs, pieces, strict=True)])
 
     def joined(self, tables: Sequence[pa.Table]) -> pa.Table:
@@ -96,6 +99,12 @@ class JoinTask:
         if self.then:
             return self
         return JoinTask(tuple(spec.only(columns) for spec in self.specs), self.how, None)
+
+
+@lru_cache(maxsize=32)
+def _empty(task: JoinTask) -> pa.Table:
+    """Return no rows with the columns of a join; most leaves of a small table are empty, so this is asked for often."""
+    return task.joined([spec.schema().empty_table() for spec in task.specs])
 
 
 def _joined_frame(pieces: tuple[Piece, ...], *, task: JoinTask, columns: list[str] | None = None) -> pd.DataFrame:

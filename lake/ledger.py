@@ -51,6 +51,16 @@ def register(storage: Storage, survey: Survey, paths: Iterable[Path], *, replace
     return [Path(root) for root in roots]
 
 
+def remembered(storage: Storage, survey: Survey) -> dict[str, Any]:
+    """Return what the ledger holds, for `restore`."""
+    return _read(storage, survey)
+
+
+def restore(storage: Storage, survey: Survey, ledger: dict[str, Any]) -> None:
+    """Put back what `remembered` returned."""
+    _write(storage, survey, ledger)
+
+
 def raw_files(storage: Storage, survey: Survey, progress: Callable[[int, int], None] | None = None) -> list[RawFile]:
     """Return the survey's raw files, sorted by name, each content once; hash those that are new or were touched.
 
@@ -74,10 +84,16 @@ def raw_files(storage: Storage, survey: Survey, progress: Callable[[int, int], N
         )
     known: dict[str, dict[str, Any]] = ledger["files"]
     stats = {name: file.stat() for name, file in names.items()}
-    stale = [name for name, s in stats.items() if (known.get(name, {}).get("bytes"), known.get(name, {}).get("mtime_ns")) != (s.st_size, s.st_mtime_ns)]
+    stale = [
+        name
+        for name, s in stats.items()
+        if (known.get(name, {}).get("bytes"), known.get(name, {}).get("mtime_ns")) != (s.st_size, s.st_mtime_ns)
+    ]
     if stale:
         with ThreadPoolExecutor(_THREADS) as pool:
-            for done, (name, checksum) in enumerate(zip(stale, pool.map(lambda name: _sha256(names[name]), stale), strict=True), 1):
+            for done, (name, checksum) in enumerate(
+                zip(stale, pool.map(lambda name: _sha256(names[name]), stale), strict=True), 1
+            ):
                 known[name] = {"bytes": stats[name].st_size, "mtime_ns": stats[name].st_mtime_ns, "sha256": checksum}
                 if progress:
                     progress(done, len(stale))
@@ -92,7 +108,9 @@ def raw_files(storage: Storage, survey: Survey, progress: Callable[[int, int], N
 def ignored_files(storage: Storage, survey: Survey) -> list[str]:
     """Return names of files in registered folders that do not look like the survey's."""
     roots = [Path(root) for root in _read(storage, survey)["roots"]]
-    return sorted(str(f) for root in roots if root.is_dir() for f in root.rglob("*") if f.is_file() and not survey.accepts(f.name))
+    return sorted(
+        str(f) for root in roots if root.is_dir() for f in root.rglob("*") if f.is_file() and not survey.accepts(f.name)
+    )
 
 
 def _files_under(root: Path, survey: Survey) -> list[Path]:

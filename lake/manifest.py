@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from lake.errors import LakeError
-from lake.partition import Grid, Ids
+from lake.partition import N_PIXELS, Grid, Ids
 from lake.storage import Storage, checked_key, manifest_key
 
 LAYOUT = 1
@@ -182,22 +182,31 @@ def manifest_at(storage: Storage, key: str) -> Manifest:
         If it is missing, of another layout, malformed, or names files outside the lake.
     """
     if not storage.exists(checked_key(key)):
-        raise LakeError(f"{storage.root}/{key}: the manifest of this build is not there; restore it, or build the table again (`gaialake --lake {storage.root} nightly`)")
+        raise LakeError(
+            f"{storage.root}/{key}: the manifest of this build is not there; restore it, or build the table again "
+            f"(`gaialake --lake {storage.root} nightly`)"
+        )
     held = storage.read_json(key)
     if not isinstance(held, dict) or held.get("layout") != LAYOUT:
         found = held.get("layout") if isinstance(held, dict) else type(held).__name__
-        raise LakeError(f"{storage.root}/{key}: manifest layout {found!r}, this gaialake reads layout {LAYOUT}; rebuild the table")
+        raise LakeError(
+            f"{storage.root}/{key}: manifest layout {found!r}, this gaialake reads layout {LAYOUT}; rebuild the table"
+        )
     held.pop("account", None)
     try:
         partitions = tuple(Partition(**_tuples(one)) for one in held.pop("partitions"))
         inputs = tuple(Input(**_tuples(one)) for one in held.pop("inputs"))
         plain = _tuples(held)
         manifest = Manifest(partitions=partitions, inputs=inputs, **plain)
-    except (TypeError, KeyError) as error:
-        raise LakeError(f"{storage.root}/{key}: malformed manifest ({error}); restore it, or delete it and rebuild the table") from error
-    for part in manifest.partitions:
-        if part.key is not None:
-            checked_key(part.key)
+        if [0, *(part.end for part in partitions)] != [*(part.first for part in partitions), N_PIXELS]:
+            raise ValueError("its partitions do not cover the sky in order")
+        for part in partitions:
+            if part.key is not None:
+                checked_key(part.key)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise LakeError(
+            f"{storage.root}/{key}: malformed manifest ({error}); restore it, or delete it and rebuild the table"
+        ) from error
     return manifest
 
 

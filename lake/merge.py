@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from lake.errors import RawFileError
 from lake.manifest import Partition
 from lake.parquet import group_edges, group_rows, write_partition
-from lake.partition import Grid, Ids, file_name, first_id
+from lake.partition import Ids, file_name, first_id
 from lake.storage import Storage, partition_key, write_whole
 from lake.survey import Survey
 
@@ -26,6 +26,8 @@ class ReduceTask:
 
     Attributes
     ----------
+    leaves
+        Edges of the grid's leaves inside the partition, as level-8 pixels: first, ..., end.
     runs
         (sha256 of the raw file, its name, path of the run), in the order that decides ties.
     content
@@ -34,14 +36,22 @@ class ReduceTask:
 
     survey: Survey
     table: str
-    grid: Grid
     storage: Storage
     build: str
-    first: int
-    end: int
+    leaves: tuple[int, ...]
     runs: tuple[tuple[str, str, str], ...]
     content: str
     folder: Path
+
+    @property
+    def first(self) -> int:
+        """First level-8 pixel of the partition."""
+        return self.leaves[0]
+
+    @property
+    def end(self) -> int:
+        """Level-8 pixel behind its last one."""
+        return self.leaves[-1]
 
     @property
     def record(self) -> Path:
@@ -80,7 +90,6 @@ def reduce_partition(task: ReduceTask) -> Partition:
         content=task.content,
         leaf_rows=merged.leaf_rows,
     )
-    task.record.parent.mkdir(parents=True, exist_ok=True)
     write_whole(task.record, json.dumps(asdict(partition)).encode())
     return partition
 
@@ -121,8 +130,7 @@ class _Merge:
         try:
             schema = task.survey.schema(task.table)
             ids = np.unique(np.concatenate([run.ids for run in runs])) if runs else np.empty(0, dtype=np.int64)
-            begin_leaf, end_leaf = np.searchsorted(task.grid.array, [task.first, task.end])
-            leaves = np.diff(np.searchsorted(ids, task.grid.id_edges[begin_leaf : end_leaf + 1]))
+            leaves = np.diff(np.searchsorted(ids, [first_id(edge) for edge in task.leaves]))
             self.leaf_rows = tuple(leaves.tolist())
             begin = 0
             for end in group_edges(leaves[leaves > 0].tolist(), group_rows(schema)):

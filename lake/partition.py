@@ -181,7 +181,7 @@ def release_grid(release: str) -> Grid:
     """Return the grid of a Gaia release, a constant that ships with the package.
 
     The DR3 grid follows from the 3,386 published file ranges, each about 535,000 gaia_source rows: every node that is
-    expected to hold more than 1.2 million of them was split, which gives 3,324 leaves of order 2 to 7.
+    expected to hold more than 1.2 million of them was split, which gives 3,324 leaves of order 2 to 6.
     """
     found = resources.files("lake.grids") / f"{release}.json"
     if not found.is_file():

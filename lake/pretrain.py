@@ -82,7 +82,9 @@ def pretrain(tables: Mapping[str, Table], *, wide: bool = False) -> Join:
         If the lake has no XP table.
     """
     if ANCHOR not in tables:
-        raise LakeError(f"the pretraining table starts from {ANCHOR}, which is not in the lake; `gaialake ingest {ANCHOR} --raw PATH...`")
+        raise LakeError(
+            f"the pretraining table starts from {ANCHOR}, which is not in the lake; `gaialake ingest {ANCHOR} --raw PATH...`"
+        )
     present = [name for name in SOURCES if name in tables]
     columns = {name: SOURCES[name] for name in present}
     return join([tables[name] for name in present], columns=columns, how="left", then=_wide if wide else assemble)

@@ -20,6 +20,9 @@ from lake.table import Table
 if TYPE_CHECKING:
     import dask.dataframe as dd
 
+# The safe loader in C where PyYAML has it: the same YAML, ten times faster.
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
 
 @dataclass(frozen=True)
 class Lake:
@@ -117,10 +120,14 @@ def open_lake(where: str | os.PathLike[str]) -> Lake:
     """
     storage = Storage.at(where)
     if not storage.exists(LAKE):
-        raise LakeError(f"{storage.root}: no lake here (no {LAKE}); make one with `gaialake init {storage.root}` or `gaialake demo`")
+        raise LakeError(
+            f"{storage.root}: no lake here (no {LAKE}); make one with `gaialake init {storage.root}` or `gaialake demo`"
+        )
     held = storage.read_json(LAKE)
     if held.get("layout") != LAYOUT:
-        raise LakeError(f"{storage.root}/{LAKE}: layout {held.get('layout')!r}, this gaialake reads layout {LAYOUT}; upgrade gaialake")
+        raise LakeError(
+            f"{storage.root}/{LAKE}: layout {held.get('layout')!r}, this gaialake reads layout {LAYOUT}; upgrade gaialake"
+        )
     grid = Grid(name=held["grid"]["name"], edges=tuple(held["grid"]["edges"]), leaf_rows=held["grid"]["leaf_rows"])
     return Lake(storage, held["release"], grid, published(storage))
 
@@ -136,7 +143,7 @@ def read_catalog(storage: Storage) -> dict[str, Any]:
     if not storage.exists(CATALOG):
         return {}
     try:
-        held = yaml.safe_load(storage.read_bytes(CATALOG))
+        held = yaml.load(storage.read_bytes(CATALOG), Loader=_LOADER)
         return dict(held) if isinstance(held["sources"], dict) else {}
     except (yaml.YAMLError, KeyError, TypeError) as error:
         raise LakeError(f"{storage.root}/{CATALOG}: not a catalogue ({error}); restore it, or publish again") from error
@@ -162,7 +169,7 @@ def init_lake(where: str | os.PathLike[str], *, release: str = "dr3", grid: Grid
         there = open_lake(where)
         if (there.release, there.grid.id) != (release, cut.id):
             raise LakeError(
-                f"{storage.root}: a lake of release {there.release} on grid {there.grid.name} ({there.grid.id}) is there already; "
+                f"{storage.root}: a lake of {there.release} on grid {there.grid.name} ({there.grid.id}) is there already; "
                 f"a lake of {release} on grid {cut.name} ({cut.id}) needs another folder"
             )
         return there

@@ -71,7 +71,9 @@ def map_file(task: MapTask) -> dict[str, Any]:
     if task.record.exists():
         return dict(json.loads(task.record.read_text()))
     writer = _RunWriter(task)
-    rows, dropped, absent, ignored = 0, {}, set(task.survey.columns), set()
+    rows = 0
+    dropped: dict[str, int] = {}
+    absent, ignored = set(task.survey.columns), set[str]()
     for batch in read(task.file.path, task.survey):
         table, lost = conform(batch, task.survey, task.file.path)
         rows += batch.table.num_rows
@@ -81,7 +83,9 @@ def map_file(task: MapTask) -> dict[str, Any]:
         writer.add(table)
     state = task.file.path.stat()
     if (state.st_size, state.st_mtime_ns) != (task.file.bytes, task.file.mtime_ns):
-        raise RawFileError(f"{task.file.path}: the file changed while it was read; run the same command again when it is complete")
+        raise RawFileError(
+            f"{task.file.path}: the file changed while it was read; run the same command again when it is complete"
+        )
     record = {
         "sha256": task.file.sha256,
         "rows": rows,
@@ -116,7 +120,7 @@ class _RunWriter:
     def close(self) -> dict[str, Mapping[str, Any]]:
         """Write what is held, and return what was written per table."""
         self._flush()
-        done = {}
+        done: dict[str, Mapping[str, Any]] = {}
         for table, counts in self._counts.items():
             lost = self._rows - int(counts.sum())
             touched = np.flatnonzero(counts)

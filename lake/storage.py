@@ -56,8 +56,10 @@ def checked_key(key: str) -> str:
     LakeError
         If it is absolute, climbs out with ``..``, or holds anything but letters, digits, ``_``, ``-`` and ``.``.
     """
-    if not _KEY.fullmatch(key) or ".." in key.split("/"):
-        raise LakeError(f"the key {key!r} does not lie inside the lake; the file that names it was altered: restore it, or rebuild the table")
+    if not isinstance(key, str) or not _KEY.fullmatch(key) or ".." in key.split("/"):
+        raise LakeError(
+            f"the key {key!r} does not lie inside the lake; the file that names it was altered: restore it, or rebuild the table"
+        )
     return key
 
 
@@ -130,25 +132,33 @@ class Storage:
         try:
             return json.loads(self.read_bytes(key))
         except ValueError as error:
-            raise LakeError(f"{self.root}/{key} is not sound JSON ({error}); restore it, or delete it and rebuild the table") from error
+            raise LakeError(
+                f"{self.root}/{key} is not sound JSON ({error}); restore it, or delete it and rebuild the table"
+            ) from error
 
     def open_input(self, key: str) -> pa.NativeFile | IO[bytes]:
-        """Open a file for random reading."""
-        if self.is_local:
-            return pa.OSFile(self._full(key), "rb")
-        return cast("IO[bytes]", self._opened[0].open(self._full(key), "rb"))
+        """Open a file for random reading.
+
+        Raises
+        ------
+        LakeError
+            If it is gone.
+        """
+        try:
+            if self.is_local:
+                return pa.OSFile(self._full(key), "rb")
+            return cast("IO[bytes]", self._opened[0].open(self._full(key), "rb"))
+        except FileNotFoundError as error:
+            raise LakeError(
+                f"{self.root}/{key}: the file is named in a manifest, but not there; restore it, or build the table again"
+            ) from error
 
     def write_bytes(self, key: str, data: bytes) -> None:
         """Write a file whole: readers see the old one or the new one, never a part."""
         if not self.is_local:
             self._opened[0].pipe_file(self._full(key), data)
             return
-        target = self.path(key)
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(target, data)
-        except OSError as error:
-            raise LakeError(f"{target} cannot be written: {error.strerror or error}; nothing was replaced. {_advice(error)}") from error
+        write_whole(self.path(key), data)
 
     def write_json(self, key: str, content: object) -> None:
         """Write a JSON file whole, keys sorted, so that equal content gives equal bytes."""
@@ -156,16 +166,26 @@ class Storage:
 
 
 def write_whole(target: Path, data: bytes) -> None:
-    """Write beside the target, then rename over it; a failure leaves the target as it was and no remains."""
+    """Write beside the target, then rename over it; a failure leaves the target as it was and no remains.
+
+    Raises
+    ------
+    LakeError
+        If the disk is full or the folder not writable.
+    """
     beside = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
         with beside.open("wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
         beside.replace(target)
+    except OSError as error:
+        raise unwritable(target, error) from error
     finally:
-        beside.unlink(missing_ok=True)
+        if beside.parent.exists():
+            beside.unlink(missing_ok=True)
 
 
 def _advice(error: OSError) -> str:
@@ -180,5 +200,7 @@ def _advice(error: OSError) -> str:
 
 
 def unwritable(target: object, error: OSError) -> LakeError:
-    """Return the error for a partition or run that could not be written."""
-    return LakeError(f"{target} cannot be written: {error.strerror or error}. {_advice(error)}")
+    """Return the error for a file that could not be written."""
+    return LakeError(
+        f"{target} cannot be written: {error.strerror or error}; what was there before is untouched. {_advice(error)}"
+    )

@@ -177,7 +177,9 @@ class Table:
             _leaf_frame, pieces, spec=spec, meta=meta, divisions=divisions, label=f"lake-{self.name}", enforce_metadata=False
         )
 
-    def select(self, source_ids: Sequence[int] | Ids, columns: Sequence[str] | None = None, *, missing: str = "raise") -> pd.DataFrame:
+    def select(
+        self, source_ids: Sequence[int] | Ids, columns: Sequence[str] | None = None, *, missing: str = "raise"
+    ) -> pd.DataFrame:
         """Read some sources, in the order given, touching only the row groups that may hold them.
 
         Parameters
@@ -229,5 +231,7 @@ def _int_ids(source_ids: Sequence[int] | Ids) -> Ids:
     if ids.size == 0:
         return np.empty(0, dtype=np.int64)
     if ids.dtype.kind not in "iu":
-        raise LakeError(f"source_ids must be integers, found {ids.dtype}, such as {ids.flat[0]!r}; ids above 2**53 lose digits as floats")
+        raise LakeError(
+            f"source_ids must be integers, found {ids.dtype}, such as {ids.flat[0]!r}; ids above 2**53 lose digits as floats"
+        )
     return ids.astype(np.int64).ravel()

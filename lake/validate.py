@@ -40,45 +40,62 @@ def check_partition(task: CheckTask) -> dict[str, Any]:
     name = file_name(part.first, part.end)
     problems: list[str] = []
     nulls: dict[str, int] = {}
-    if part.rows + sum(part.dropped.values()) != part.rows_in:
-        problems.append(f"{name}: {part.rows_in} rows in, but {part.rows} kept and {sum(part.dropped.values())} dropped by reason")
-    if part.key is None:
-        return {"file": name, "problems": problems, "nulls": nulls}
-    if not task.storage.exists(part.key):
-        return {"file": name, "problems": [f"{part.key}: the file is gone; build the table again"], "nulls": nulls}
-    with task.storage.open_input(part.key) as file:
-        checksum = hashlib.sha256()
+    lost = sum(part.dropped.values())
+    if part.rows + lost != part.rows_in:
+        problems.append(f"{name}: {part.rows_in} rows in, but {part.rows} kept and {lost} dropped by reason")
+    if part.key is not None:
+        damage = _damage(task.storage, part)
+        problems.extend([damage] if damage else _content_problems(task, nulls))
+    return {"file": name, "problems": problems, "nulls": nulls}
+
+
+def _damage(storage: Storage, part: Partition) -> str | None:
+    """Say what happened to a file that is not the one that was written; None for a sound one."""
+    assert part.key is not None
+    if not storage.exists(part.key):
+        return f"{part.key}: the file is gone; build the table again"
+    checksum = hashlib.sha256()
+    with storage.open_input(part.key) as file:
         while block := file.read(1 << 22):
             checksum.update(block)
-    if checksum.hexdigest() != part.sha256:
-        damaged = f"{part.key}: its content changed since it was written (sha256 {checksum.hexdigest()[:12]}, manifest {str(part.sha256)[:12]})"
-        return {"file": name, "problems": [f"{damaged}; delete the file and build the table again"], "nulls": nulls}
-    schema = schema_named(task.fields)
+    if checksum.hexdigest() == part.sha256:
+        return None
+    was = f"sha256 {checksum.hexdigest()[:12]}, manifest {str(part.sha256)[:12]}"
+    return f"{part.key}: its content changed since it was written ({was}); delete the file and build the table again"
+
+
+def _content_problems(task: CheckTask, nulls: dict[str, int]) -> list[str]:
+    """Read a file row group by row group; count nulls, and return what is wrong with ids, rows, types and values."""
+    part = task.part
+    assert part.key is not None
+    problems: list[str] = []
+    outside: dict[str, tuple[int, object, int]] = {}
+    last, rows = first_id(part.first) - 1, 0
     with task.storage.open_input(part.key) as source, pq.ParquetFile(source) as held:
-        if not held.schema_arrow.equals(schema):
-            return {"file": name, "problems": [f"{part.key}: columns or types differ from the manifest's"], "nulls": nulls}
-        last, rows = first_id(part.first) - 1, 0
-        outside: dict[str, tuple[int, object, int]] = {}
+        if not held.schema_arrow.equals(schema_named(task.fields)):
+            return [f"{part.key}: columns or types differ from the manifest's; build the table again"]
         for group in range(held.num_row_groups):
             table = held.read_row_group(group, use_threads=False)
             ids: Ids = table["source_id"].to_numpy()
             steps = np.diff(np.concatenate([[last], ids]))
             if (steps <= 0).any():
-                problems.append(f"{part.key}: source_id {ids[int(np.argmax(steps <= 0))]} does not ascend; ids must be sorted and unique")
+                at = int(np.argmax(steps <= 0))
+                problems.append(f"{part.key}: source_id {ids[at]} does not ascend; ids must be sorted and unique")
             last, rows = int(ids[-1]), rows + len(ids)
             for column in table.column_names:
                 nulls[column] = nulls.get(column, 0) + table[column].null_count
                 _note_outside(table, column, outside)
-        if last >= first_id(part.end):
-            problems.append(f"{part.key}: source_id {last} lies beyond the file's range of pixels {part.first} to {part.end - 1}")
-        if rows != part.rows:
-            problems.append(f"{part.key}: holds {rows} rows, the manifest says {part.rows}")
-        problems.extend(
-            f"{part.key}: {count:,} values of {column} lie outside [{COLUMNS[column].low}, {COLUMNS[column].high}] "
-            f"{COLUMNS[column].unit}, the first being {value!r} of source_id {star}"
-            for column, (count, value, star) in outside.items()
+    if last >= first_id(part.end):
+        problems.append(f"{part.key}: source_id {last} lies beyond the file's pixels, {part.first} to {part.end - 1}")
+    if rows != part.rows:
+        problems.append(f"{part.key}: holds {rows} rows, the manifest says {part.rows}")
+    for column, (count, value, star) in outside.items():
+        known = COLUMNS[column]
+        problems.append(
+            f"{part.key}: {count:,} values of {column} lie outside [{known.low}, {known.high}] {known.unit}, "
+            f"the first being {value!r} of source_id {star}"
         )
-    return {"file": name, "problems": problems, "nulls": nulls}
+    return problems
 
 
 def _note_outside(table: pa.Table, name: str, outside: dict[str, tuple[int, object, int]]) -> None:
@@ -95,12 +112,12 @@ def _note_outside(table: pa.Table, name: str, outside: dict[str, tuple[int, obje
     if known is None or not (pa.types.is_floating(values.type) or pa.types.is_integer(values.type)) or not len(values):
         return
     # Limits of integers are compared as integers: ids do not survive a trip through float.
-    limit = (lambda bound: pa.scalar(int(bound), values.type)) if pa.types.is_integer(values.type) else (lambda bound: pa.scalar(float(bound)))
+    exact = int if pa.types.is_integer(values.type) else float
     bad = pc.invert(pc.is_finite(values))
     if known.low is not None:
-        bad = pc.or_(bad, pc.less(values, limit(known.low)))
+        bad = pc.or_(bad, pc.less(values, pa.scalar(exact(known.low))))
     if known.high is not None:
-        bad = pc.or_(bad, pc.greater(values, limit(known.high)))
+        bad = pc.or_(bad, pc.greater(values, pa.scalar(exact(known.high))))
     count = pc.sum(pc.fill_null(bad, False)).as_py() or 0
     if count:
         at = pc.index(pc.fill_null(bad, False), True).as_py()
@@ -123,11 +140,15 @@ def check(storage: Storage, manifest: Manifest, *, run: Runner = serial, limit: 
         If anything is wrong; the build stays unpublished. The message lists the problems.
     """
     fields = tuple((one["name"], one["type"]) for one in manifest.columns)
-    records = list(run(f"check {manifest.table}", check_partition, [CheckTask(storage, part, fields) for part in manifest.partitions]))
+    records = list(
+        run(f"check {manifest.table}", check_partition, [CheckTask(storage, part, fields) for part in manifest.partitions])
+    )
     problems = [problem for record in sorted(records, key=lambda one: one["file"]) for problem in record["problems"]]
     account = manifest.account
     if account["in"] != account["out"] + sum(account["dropped"].values()):
-        problems.append(f"rows in ({account['in']:,}) are not rows out ({account['out']:,}) plus rows dropped ({account['dropped']})")
+        problems.append(
+            f"rows in ({account['in']:,}) are not rows out ({account['out']:,}) plus rows dropped ({account['dropped']})"
+        )
     reached = sum(one.rows - sum(one.dropped.values()) for one in manifest.inputs)
     arrived = sum(part.rows_in for part in manifest.partitions)
     if reached != arrived:
@@ -136,9 +157,8 @@ def check(storage: Storage, manifest: Manifest, *, run: Runner = serial, limit: 
         problems.append(f"{manifest.rows:,} rows, but the release is published with {limit:,}")
     if problems:
         shown = "\n  ".join(problems[:20]) + (f"\n  ... and {len(problems) - 20} more" if len(problems) > 20 else "")
-        raise CheckError(
-            f"table {manifest.table}, build {manifest.build} failed its check and is not published; the catalogue is unchanged:\n  {shown}"
-        )
+        what = f"table {manifest.table}, build {manifest.build}"
+        raise CheckError(f"{what} failed its check and is not published; the catalogue is unchanged:\n  {shown}")
     nulls = add_up(record["nulls"] for record in records)
     passed: Mapping[str, Any] = {"files": len(records), "nulls": nulls}
     done = replace(manifest, checks=passed)

@@ -7,7 +7,8 @@ which columns a network reads, and how      :mod:`models.features`
 scaling statistics of a whole table         :mod:`models.scaling`
 scaled rows, the shuffle buffer             :mod:`models.rows`
 which values are hidden from the network    :mod:`models.masks`
-the network, its config and presets         :mod:`models.masked_autoencoder`
+sizes, masks, presets                       :mod:`models.config`
+the network                                 :mod:`models.masked_autoencoder`
 what is minimised                           :mod:`models.losses`
 the training loop                           :mod:`models.fit`
 a trained model on disk                     :mod:`models.bundle`

@@ -14,8 +14,9 @@ from uuid import uuid4
 import safetensors.torch
 from safetensors import SafetensorError
 
+from models.config import CODE_VERSION, MODEL, Config
 from models.fit import Record
-from models.masked_autoencoder import CODE_VERSION, MODEL, Config, MaskedAutoencoder
+from models.masked_autoencoder import MaskedAutoencoder
 from models.scaling import Scaling, scaling_from_json, scaling_to_json
 
 WEIGHTS, DOCUMENT = "weights.safetensors", "bundle.json"
@@ -142,8 +143,7 @@ def _cached(folder: Path, content_hash: str, device: str) -> Bundle:
         network.load_state_dict(safetensors.torch.load(weights))
     except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
         raise BundleError(
-            f"{folder}: its entries do not make a {MODEL} of code version {CODE_VERSION}: {error}; "
-            "train again"
+            f"{folder}: its entries do not make a {MODEL} of code version {CODE_VERSION}: {error}; train again"
         ) from error
     return Bundle(
         fingerprint=body["fingerprint"],
@@ -172,8 +172,7 @@ def _verified_body(path: Path, document: bytes) -> dict[str, Any]:
         stated = body.pop("sha256")
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise BundleError(
-            f"{path}: not a bundle document ({error!r}), expected a JSON object with its sha256; "
-            "restore the file, or train again"
+            f"{path}: not a bundle document ({error!r}), expected a JSON object with its sha256; restore the file, or train again"
         ) from error
     _expect(path, "sha256 of its content", _digest(body), stated)
     for name, expected in (("format", FORMAT), ("model", MODEL), ("code_version", CODE_VERSION)):
@@ -183,7 +182,4 @@ def _verified_body(path: Path, document: bytes) -> dict[str, Any]:
 
 def _expect(path: Path, what: str, found: object, expected: object) -> None:
     if found != expected:
-        raise BundleError(
-            f"{path}: {what} is {found!r}, expected {expected!r}; restore the file, or train again "
-            "with this code"
-        )
+        raise BundleError(f"{path}: {what} is {found!r}, expected {expected!r}; restore the file, or train again with this code")

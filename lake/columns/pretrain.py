@@ -17,7 +17,15 @@ COLUMNS = (
     ),
     Column("xp_scale", F64, "", "Factor by which XP coefficients and errors were multiplied", 0, None, "flux_state is unscaled"),
     Column("embedding", F32_LIST, "", "Embedding of the source by the model", null=_NO_MODEL_INPUT),
-    Column("reconstruction_error", F32, "", "Root mean square of (reconstruction - input) / error, nothing hidden", 0, None, _NO_MODEL_INPUT),
+    Column(
+        "reconstruction_error",
+        F32,
+        "",
+        "Root mean square of (reconstruction - input) / error, nothing hidden",
+        0,
+        None,
+        _NO_MODEL_INPUT,
+    ),
     Column(
         "reconstruction_error_masked",
         F32,

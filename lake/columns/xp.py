@@ -15,12 +15,16 @@ def _band(prefix: str) -> Iterator[Column]:
     yield Column(f"{prefix}_n_parameters", I16, "", f"Number of coefficients of the {one}", 1, 1000, _NO_BAND)
     yield Column(f"{prefix}_n_measurements", I16, "", f"Measurements used for the {one}", 0, None, _NO_BAND)
     yield Column(f"{prefix}_n_rejected_measurements", I16, "", f"Measurements rejected from the {one}", 0, None, _NO_BAND)
-    yield Column(f"{prefix}_standard_deviation", F32, "", f"Scatter of the fit of the {one}, already in its errors", 0, None, _NO_BAND)
+    yield Column(
+        f"{prefix}_standard_deviation", F32, "", f"Scatter of the fit of the {one}, already in its errors", 0, None, _NO_BAND
+    )
     yield Column(f"{prefix}_chi_squared", F32, "", f"Chi squared of the fit of the {one}", 0, None, _NO_BAND)
     yield Column(
         f"{prefix}_coefficients", F64_LIST, "electron / s", f"Coefficients of the {one} on its basis functions", null=_NO_BAND
     )
-    yield Column(f"{prefix}_coefficient_errors", F32_LIST, "electron / s", f"Standard errors of {prefix}_coefficients", 0, None, _NO_BAND)
+    yield Column(
+        f"{prefix}_coefficient_errors", F32_LIST, "electron / s", f"Standard errors of {prefix}_coefficients", 0, None, _NO_BAND
+    )
     yield Column(
         f"{prefix}_coefficient_correlations",
         F32_LIST,
@@ -30,8 +34,12 @@ def _band(prefix: str) -> Iterator[Column]:
         1.001,
         _NO_BAND,
     )
-    yield Column(f"{prefix}_n_relevant_bases", I16, "", f"Coefficients of the {one} that stand above the noise", 0, 1000, _NO_BAND)
-    yield Column(f"{prefix}_relative_shrinking", F32, "", f"Norm kept when the {one} is cut to its relevant bases", 0, 1.001, _NO_BAND)
+    yield Column(
+        f"{prefix}_n_relevant_bases", I16, "", f"Coefficients of the {one} that stand above the noise", 0, 1000, _NO_BAND
+    )
+    yield Column(
+        f"{prefix}_relative_shrinking", F32, "", f"Norm kept when the {one} is cut to its relevant bases", 0, 1.001, _NO_BAND
+    )
 
 
 COLUMNS = (

@@ -4,9 +4,14 @@ The form is recognised by content, never by extension. Columns come out under ca
 holds them; `lake.conform` gives them their types.
 """
 
+import gzip
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+
+from isal import isal_zlib
 
 from lake.errors import RawFileError
 from lake.readers.batch import RawBatch, Selection, select
@@ -18,6 +23,8 @@ from lake.readers.zipped import read_zip
 from lake.survey import Survey
 
 __all__ = ["RawBatch", "read"]
+
+_DAMAGED = (gzip.BadGzipFile, zipfile.BadZipFile, zlib.error, isal_zlib.error)
 
 _READERS: dict[Form, Callable[[Path, Survey], Iterator[RawBatch]]] = {
     Form.TEXT: read_text,
@@ -49,6 +56,8 @@ def read(path: Path, survey: Survey) -> Iterator[RawBatch]:
         raise RawFileError(
             f"{path}: the compressed file ends too early, after {row:,} rows; it is truncated: fetch it again"
         ) from error
+    except _DAMAGED as error:
+        raise RawFileError(f"{path}: the compressed file is damaged, after {row:,} rows ({error}); fetch it again") from error
     if batch is None:
         raise RawFileError(f"{path}: no table of {survey.name} in it; expected columns {', '.join(survey.required)}")
 

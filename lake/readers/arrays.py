@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+_EMPTY = pa.array(["", "[]", "()"])
 _MISSING = pa.array(["null", "nan", "NaN", "None", "--", ""])
 
 
@@ -30,7 +31,8 @@ def parse_arrays(text: pa.Array, kind: pa.DataType) -> pa.ListArray:
     ArrayTextError
         If a text has no brackets or an element is no number; it names the row.
     """
-    text = pc.if_else(pc.less_equal(pc.utf8_length(text), 2), pa.scalar(None, pa.string()), text)
+    if pc.any(pc.less_equal(pc.binary_length(text), 2)).as_py():
+        text = pc.if_else(pc.is_in(text, _EMPTY), pa.scalar(None, pa.string()), text)
     bracketed = pc.and_(
         pc.or_(pc.starts_with(text, "["), pc.starts_with(text, "(")), pc.or_(pc.ends_with(text, "]"), pc.ends_with(text, ")"))
     )
@@ -55,12 +57,15 @@ def _careful(split: pa.ListArray, kind: pa.DataType) -> pa.Array:
     words = pc.if_else(pc.is_in(words, _MISSING), pa.scalar(None, pa.string()), words)
     try:
         return pc.cast(words, kind)
+    except pa.ArrowInvalid as error:
+        i, word = next((i, word) for i, word in enumerate(words) if not _is_number(word, kind))
+        row = int(np.searchsorted(split.offsets.to_numpy(), i, side="right")) - 1
+        raise ArrayTextError(row, word.as_py(), "expected a number") from error
+
+
+def _is_number(word: pa.Scalar, kind: pa.DataType) -> bool:
+    try:
+        word.cast(kind)
     except pa.ArrowInvalid:
-        for i, word in enumerate(words.to_pylist()):
-            try:
-                if word is not None:
-                    float(word)
-            except ValueError as error:
-                row = int(np.searchsorted(split.offsets.to_numpy(), i, side="right")) - 1
-                raise ArrayTextError(row, word, "expected a number") from error
-        raise
+        return False
+    return True

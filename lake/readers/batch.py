@@ -79,6 +79,12 @@ def select(names: Sequence[str], survey: Survey, path: Path | str) -> Selection:
         If the file has columns that only another release has, or lacks a required column.
     """
     held = {name.strip().lower(): name for name in reversed(names)}
+    lower = [name.strip().lower() for name in names]
+    twice = sorted({name for name in lower if lower.count(name) > 1}) if len(held) < len(lower) else []
+    if twice:
+        raise RawFileError(
+            f"{path}: column {listing(map(repr, twice))} stands more than once; rename the repeats or fetch it again"
+        )
     foreign = {name: release for name, release in survey.foreign.items() if name.lower() in held}
     if foreign:
         name, release = next(iter(foreign.items()))
@@ -97,7 +103,9 @@ def select(names: Sequence[str], survey: Survey, path: Path | str) -> Selection:
             if numbered[0] in held:
                 missing = [name for name in numbered if name not in held]
                 if missing:
-                    raise RawFileError(f"{path}: {canonical} is flattened as {numbered[0]} ..., but {listing(missing)} is not there")
+                    raise RawFileError(
+                        f"{path}: {canonical} is flattened as {numbered[0]} ..., but {listing(missing)} is not there; fetch it again"
+                    )
                 flat[canonical] = tuple(held[name] for name in numbered)
                 break
     by = held.get(survey.long.by.lower(), "") if survey.long else ""

@@ -1,5 +1,6 @@
 """Read FITS binary tables as a stream, gzip included, so that memory does not grow with the file."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -14,7 +15,8 @@ from lake.readers.binary import CHUNK_BYTES, to_arrow
 from lake.readers.form import open_bytes
 from lake.survey import Survey
 
-_BLOCK = 2880
+_BLOCK, _DRAIN = 2880, 1 << 20
+_VARIABLE = re.compile(r"[01]?[PQ]")
 
 
 def read_fits(path: Path, survey: Survey) -> Iterator[RawBatch]:
@@ -29,12 +31,25 @@ def read_fits(path: Path, survey: Survey) -> Iterator[RawBatch]:
         if header.get("PCOUNT", 0) == 0:
             for table in _streamed(stream, header, selection, path):
                 yield batch_of(table, selection, survey, path)
+            # Only at its end does a compressed stream show that its checksum is wrong.
+            _drained(stream)
             return
+        wanted, held = header["NAXIS1"] * header["NAXIS2"] + header["PCOUNT"], _drained(stream)
+        if held < wanted:
+            raise RawFileError(
+                f"{path}: the header announces {header['NAXIS2']:,} rows in {wanted:,} bytes, but the file holds {held:,} of them; "
+                "it is truncated: fetch it again"
+            )
     with fits.open(path) as hdus:
         hdu = next(hdu for hdu in hdus if isinstance(hdu, fits.BinTableHDU))
         step = max(1, CHUNK_BYTES // (header["NAXIS1"] + header["PCOUNT"] // max(header["NAXIS2"], 1)))
         for start in range(0, max(header["NAXIS2"], 1), step):
             yield batch_of(_columns(hdu, selection, slice(start, start + step)), selection, survey, path)
+
+
+def _drained(stream: IO[bytes]) -> int:
+    """Read a stream to its end and return the number of bytes that were left."""
+    return sum(len(block) for block in iter(lambda: stream.read(_DRAIN), b""))
 
 
 def _table_header(stream: IO[bytes], path: Path) -> fits.Header:
@@ -54,7 +69,9 @@ def _header(stream: IO[bytes], path: Path) -> fits.Header:
     while not any(text[card : card + 80].rstrip() == "END" for card in range(max(0, len(text) - _BLOCK), len(text), 80)):
         block = stream.read(_BLOCK)
         if len(block) < _BLOCK:
-            raise RawFileError(f"{path}: the FITS file ends before a complete header of a binary table; it is truncated: fetch it again")
+            raise RawFileError(
+                f"{path}: the FITS file ends before a complete header of a binary table; it is truncated: fetch it again"
+            )
         text += block.decode("ascii", "replace")
     return fits.Header.fromstring(text)
 
@@ -84,11 +101,20 @@ def _columns(hdu: fits.BinTableHDU, selection: Selection, rows: slice) -> pa.Tab
     held = hdu.data[rows]
     columns = {}
     for name in selection.names:
-        null = hdu.columns[name].null
+        null, kind = hdu.columns[name].null, hdu.columns[name].format
+        if kind in ("L", "1L"):
+            columns[name] = _logical(held, name)
+            continue
         values = held[name]
-        if hdu.columns[name].format.startswith(("P", "Q")) or "P" in hdu.columns[name].format[:3]:
+        if _VARIABLE.match(kind):
             ragged = np.empty(len(values), dtype=object)
             ragged[:] = [np.asarray(cell) for cell in values] if len(values) else []
             values = ragged
         columns[name] = to_arrow(np.asarray(values), null if isinstance(null, int) else None)
     return pa.table(columns)
+
+
+def _logical(held: fits.FITS_rec, name: str) -> pa.Array:
+    """Turn a logical column into Arrow from its bytes: astropy makes False of 0, which stands for undefined."""
+    said = held.view(np.ndarray)[name].view(np.uint8)
+    return pa.array(said == ord("T"), mask=said == 0)

@@ -6,7 +6,7 @@ import io
 from pathlib import Path
 from typing import IO, cast
 
-from isal import igzip
+from isal import igzip, isal_zlib
 
 from lake.errors import RawFileError
 
@@ -48,11 +48,16 @@ def recognise(path: Path) -> Form:
             head = stream.read(_HEAD)
     except EOFError as error:
         raise RawFileError(f"{path}: the compressed file ends within its first bytes; it is truncated: fetch it again") from error
-    except (gzip.BadGzipFile, igzip.BadGzipFile) as error:
-        raise RawFileError(f"{path}: not a sound gzip file ({error}); fetch it again") from error
+    except (gzip.BadGzipFile, isal_zlib.error) as error:
+        raise RawFileError(f"{path}: the compressed file is damaged ({error}); fetch it again") from error
     if not head.strip():
         raise RawFileError(f"{path}: the file is empty; fetch it again")
-    for magic, form in ((b"SIMPLE  =", Form.FITS), (b"\x89HDF\r\n\x1a\n", Form.HDF5), (b"PAR1", Form.PARQUET), (b"PK\x03\x04", Form.ZIP)):
+    for magic, form in (
+        (b"SIMPLE  =", Form.FITS),
+        (b"\x89HDF\r\n\x1a\n", Form.HDF5),
+        (b"PAR1", Form.PARQUET),
+        (b"PK\x03\x04", Form.ZIP),
+    ):
         if head.startswith(magic):
             return form
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
@@ -62,8 +67,11 @@ def recognise(path: Path) -> Form:
     if lower.startswith((b"<!doctype", b"<html", b"<?xml", b"<")):
         start = text[:120].decode("utf-8", "replace").replace("\n", " ")
         raise RawFileError(
-            f"{path}: holds a page, not a table; it begins with {start!r}. The archive probably answered with an error: fetch it again"
+            f"{path}: holds a page, not a table; it begins with {start!r}. The archive probably answered with an error: "
+            "fetch it again"
         )
     if b"\x00" in head:
-        raise RawFileError(f"{path}: unknown binary form (first bytes {head[:8]!r}); expected one of {', '.join(f.value for f in Form)}")
+        raise RawFileError(
+            f"{path}: unknown binary form (first bytes {head[:8]!r}); expected one of {', '.join(f.value for f in Form)}"
+        )
     return Form.TEXT

@@ -21,6 +21,8 @@ def read_zip(path: Path, survey: Survey) -> Iterator[RawBatch]:
         members = sorted(archive.namelist())
         ours = [name for name in members if survey.accepts(Path(name).name)]
         if not ours:
-            raise RawFileError(f"{path}: no product of {survey.name} in the zip (expected {listing(survey.patterns)}); it holds {listing(members)}")
+            raise RawFileError(
+                f"{path}: no product of {survey.name} in the zip (expected {listing(survey.patterns)}); found {listing(members)}"
+            )
         for name in ours:
-            yield from read_stream(lambda name=name: BufferedReader(archive.open(name)), f"{path}:{name}", survey)  # type: ignore[misc,arg-type]
+            yield from read_stream(lambda name=name: BufferedReader(archive.open(name)), f"{path}:{name}", survey)  # type: ignore[misc,arg-type,type-var]

@@ -9,9 +9,9 @@ import pyarrow as pa
 import pytest
 
 from models.bundle import Bundle
+from models.config import debug
 from models.features import gaia_features
 from models.fit import fit
-from models.masked_autoencoder import debug
 from models.scaling import finish, merge, statistics
 
 N_BP, N_RP = 6, 5

@@ -12,8 +12,8 @@ from models.bundle import BundleError, load, save
 
 @pytest.fixture
 def folder(tmp_path, bundle):
-    save(tmp_path / "masked_autoencoder" / "f00d", bundle)
-    return tmp_path / "masked_autoencoder" / "f00d"
+    save(tmp_path / "xp_mae" / "f00d", bundle)
+    return tmp_path / "xp_mae" / "f00d"
 
 
 def test_a_bundle_reads_back_as_it_was_written(folder, bundle):
@@ -34,7 +34,7 @@ def test_the_folder_holds_two_files_and_leaves_no_draft(folder):
 
 def test_the_document_states_what_it_is(folder):
     document = json.loads((folder / "bundle.json").read_text())
-    assert document["model"] == "masked_autoencoder"
+    assert document["model"] == "xp_mae"
     assert document["training_builds"] == {"pretrain": "b0b0"}
     assert document["input_columns"][:2] == ["bp_coefficients", "rp_coefficients"]
     assert document["scaling"]["never_seen"] == []

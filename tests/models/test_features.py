@@ -147,9 +147,7 @@ def test_variable_length_lists_are_refused(table):
         gaia_features(loose.schema)
 
 
-@pytest.mark.parametrize(
-    "ids", [pa.array([1.0] * 200), pa.array([None] + [1] * 199, pa.int64()), pa.nulls(200)]
-)
+@pytest.mark.parametrize("ids", [pa.array([1.0] * 200), pa.array([None] + [1] * 199, pa.int64()), pa.nulls(200)])
 def test_source_id_must_be_int64_without_nulls(table, ids):
     with pytest.raises(ValueError, match="source_id"):
         matrices(replaced(table, "source_id", ids), gaia_features(table.schema))

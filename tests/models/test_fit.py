@@ -9,9 +9,9 @@ import pyarrow as pa
 import pytest
 import torch
 
+from models.config import debug
 from models.features import gaia_features
 from models.fit import fit, learning_rate
-from models.masked_autoencoder import debug
 from models.masks import held_out
 from models.scaling import finish, statistics
 

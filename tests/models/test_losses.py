@@ -20,10 +20,7 @@ def loss(guess, target, variance, counted):
 
 def test_the_loss_is_the_weighted_mean_over_counted_values():
     guess, target, variance, counted = case()
-    terms = [
-        0.01 / (variance[i, j] + 0.01) * (guess[i, j] - target[i, j]) ** 2
-        for i, j in counted.nonzero().tolist()
-    ]
+    terms = [0.01 / (variance[i, j] + 0.01) * (guess[i, j] - target[i, j]) ** 2 for i, j in counted.nonzero().tolist()]
     assert loss(*case()).item() == pytest.approx(sum(terms).item() / len(terms), rel=1e-5)
 
 
@@ -62,8 +59,6 @@ def test_nothing_masked_gives_zero_with_a_gradient():
 def test_noisy_values_weigh_less_and_exact_ones_do_not_diverge():
     guess, target = torch.ones(1, 1), torch.zeros(1, 1)
     counted = torch.ones(1, 1, dtype=torch.bool)
-    exact, floor, noisy = (
-        loss(guess, target, torch.tensor([[v]]), counted).item() for v in (0.0, 0.01, 1e12)
-    )
+    exact, floor, noisy = (loss(guess, target, torch.tensor([[v]]), counted).item() for v in (0.0, 0.01, 1e12))
     assert (exact, floor) == pytest.approx((1, 0.5))
     assert noisy < 1e-12

@@ -5,9 +5,10 @@ from dataclasses import replace
 import pytest
 import torch
 
+from models.config import PRESETS, debug
 from models.features import ASTROMETRY, gaia_features, width
 from models.fit import fit
-from models.masked_autoencoder import PRESETS, MaskedAutoencoder, debug
+from models.masked_autoencoder import MaskedAutoencoder
 from models.predict import predict_partition
 from models.scaling import finish, statistics
 
@@ -39,9 +40,7 @@ def test_hidden_and_zero_are_told_apart(table):
     features = gaia_features(table.schema)
     network = MaskedAutoencoder(debug(), features)
     x = torch.zeros(1, width(features))
-    shown, hidden = (
-        network.encode(x, torch.full_like(x, state, dtype=torch.bool)) for state in (True, False)
-    )
+    shown, hidden = (network.encode(x, torch.full_like(x, state, dtype=torch.bool)) for state in (True, False))
     assert not torch.allclose(shown, hidden)
 
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from models.config import debug
 from models.features import gaia_features, value_names, xp_values
-from models.masked_autoencoder import debug
 from models.masks import held_out, splitmix64, text_key, training_mask, uniform, validation_mask, xp_half
 
 IDS = np.random.default_rng(1).choice(2**62, 4000, replace=False)
@@ -37,9 +37,7 @@ def test_draws_are_uniform_and_streams_are_independent():
 def test_masks_do_not_depend_on_partitioning_or_order(features):
     whole = training_mask(IDS, features, debug(), seed=5, epoch=2)
     shuffle = np.random.default_rng(0).permutation(len(IDS))
-    np.testing.assert_array_equal(
-        training_mask(IDS[shuffle], features, debug(), seed=5, epoch=2), whole[shuffle]
-    )
+    np.testing.assert_array_equal(training_mask(IDS[shuffle], features, debug(), seed=5, epoch=2), whole[shuffle])
     parts = [training_mask(part, features, debug(), seed=5, epoch=2) for part in np.array_split(IDS, 7)]
     np.testing.assert_array_equal(np.concatenate(parts), whole)
 
@@ -61,10 +59,7 @@ def test_masks_change_with_seed_and_with_epoch(features, other):
 def test_validation_masks_are_fixed_and_differ_from_training_masks(features):
     fixed = validation_mask(IDS, features, debug(), seed=5)
     np.testing.assert_array_equal(fixed, validation_mask(IDS, features, debug(), seed=5))
-    assert all(
-        (fixed != training_mask(IDS, features, debug(), seed=5, epoch=epoch)).mean() > 0.1
-        for epoch in range(3)
-    )
+    assert all((fixed != training_mask(IDS, features, debug(), seed=5, epoch=epoch)).mean() > 0.1 for epoch in range(3))
 
 
 @pytest.mark.parametrize("mode", ["hide_xp", "hide_bp", "hide_rp", "hide_spans", "hide_scattered", "none"])

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from models.bundle import load, save
-from models.masked_autoencoder import PRESETS
+from models.config import PRESETS
 from models.predict import PREDICTION_COLUMNS, predict_partition, prediction_schema
 
 MAGNITUDES = ("phot_g_mean_mag", "phot_bp_mean_mag", "phot_rp_mean_mag", "catwise_w1_mag", "catwise_w2_mag")
@@ -133,9 +133,7 @@ def test_an_input_never_seen_in_training_changes_nothing_in_predictions(table, t
 
 def test_the_masked_error_of_a_coefficient_does_not_use_that_coefficient(table, bundle):
     """Shift one coefficient: its own residual moves by the whole shift, as its prediction stands still."""
-    one = table.select(["source_id", "bp_coefficients", "bp_coefficient_errors"]).filter(
-        table["bp_coefficients"].is_valid()
-    )
+    one = table.select(["source_id", "bp_coefficients", "bp_coefficient_errors"]).filter(table["bp_coefficients"].is_valid())
     values = np.array(one["bp_coefficients"].to_pylist())
     alone = np.full_like(values, np.nan)
     alone[:, 0] = values[:, 0]

@@ -18,9 +18,7 @@ def patches(sizes):
 
 def collected(parts):
     parts = list(parts)
-    return np.concatenate([part.source_id for part in parts]), np.concatenate(
-        [part.x[:, 2] for part in parts]
-    )
+    return np.concatenate([part.source_id for part in parts]), np.concatenate([part.x[:, 2] for part in parts])
 
 
 def test_every_row_leaves_once_and_whole():

@@ -1,0 +1,261 @@
+"""The nightly: builds what is stale, nothing else, whole or not at all."""
+
+import gzip
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+import lake
+from jobs.cli import main
+from lake.manifest import Manifest, read_manifest
+
+BUILT, FAILED, NOTHING, BUSY = 0, 1, 3, 75
+
+
+def nightly(folder: Path, *flags: str, profile: str = "serial") -> int:
+    return main(["--lake", str(folder), "nightly", "--profile", profile, *flags])
+
+
+def manifest(folder: Path, table: str) -> Manifest:
+    return lake.open(folder).table(table).manifest
+
+
+def sources(folder: Path) -> Path:
+    """Return a bulk CSV file of gaia_source with more than a few rows."""
+    return max((folder / "raw" / "gaia_dr3_source").glob("*.csv.gz"), key=lambda file: file.stat().st_size)
+
+
+def change_one_value(file: Path) -> int:
+    """Give the last star of a bulk file another random_index; return its source_id."""
+    lines = gzip.decompress(file.read_bytes()).decode().splitlines()
+    names = next(line for line in lines if not line.startswith("#")).split(",")
+    cells = lines[-1].split(",")
+    cells[names.index("random_index")] = "7"
+    file.write_bytes(gzip.compress("\n".join([*lines[:-1], ",".join(cells)]).encode() + b"\n", mtime=0))
+    return int(cells[names.index("source_id")])
+
+
+def test_the_first_night_builds_every_table_and_the_second_finds_nothing_to_do(new_lake, capsys) -> None:
+    folder = new_lake()
+    assert nightly(folder) == BUILT
+    opened = lake.open(folder)
+    assert opened.names == ["catwise_andrae2023", "gaia_dr3_source", "gaia_dr3_xp", "gaia_dr3_xp_correlations"]
+    for name in opened.names:
+        account = opened.table(name).manifest.account
+        assert account["in"] == account["out"] + sum(account["dropped"].values())
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file() and path.name != ".lock"}
+    capsys.readouterr()
+    assert nightly(folder) == NOTHING
+    assert "nothing to do" in capsys.readouterr().out
+    after = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file() and path.name != ".lock"}
+    assert before == after
+
+
+def test_a_night_with_nothing_to_do_starts_no_cluster(new_lake, monkeypatch) -> None:
+    folder = new_lake(surveys=("catwise_andrae2023",))
+    assert nightly(folder) == BUILT
+    monkeypatch.setattr("jobs.cluster._Cluster.client", lambda self: pytest.fail("a cluster was started"))
+    assert nightly(folder, profile="local") == NOTHING
+
+
+def test_one_changed_raw_file_rebuilds_only_the_partitions_it_touches(new_lake) -> None:
+    folder = new_lake(surveys=("gaia_dr3_source",))
+    assert nightly(folder) == BUILT
+    before = manifest(folder, "gaia_dr3_source")
+    changed = sources(folder)
+    star = change_one_value(changed)
+    assert nightly(folder) == BUILT
+    after = manifest(folder, "gaia_dr3_source")
+    touched = {leaf for one in before.inputs if one.name.endswith(changed.name) for leaf in one.leaves}
+    kept = {part.key for part in before.partitions} & {part.key for part in after.partitions}
+    assert kept, "partitions that the file does not touch are named again"
+    remade = [part for part in after.partitions if part.key and after.build in part.key]
+    grid = lake.open(folder).grid
+    for part in remade:
+        leaves = {leaf for leaf in range(len(grid)) if part.first <= grid.edges[leaf] < part.end}
+        assert leaves & touched, "a partition was remade that the file does not touch"
+    assert len(remade) + len(kept) >= len([part for part in after.partitions if part.key])
+    assert lake.open(folder).table("gaia_dr3_source").select([star], ["random_index"])["random_index"].iloc[0] == 7
+
+
+def test_an_incremental_night_gives_the_bytes_of_a_full_one(new_lake) -> None:
+    folder, other = new_lake("incremental"), None
+    assert nightly(folder) == BUILT
+    change_one_value(sources(folder))
+    assert nightly(folder) == BUILT
+    other = folder.with_name("full")
+    shutil.copytree(folder / "raw", other / "raw", ignore=shutil.ignore_patterns("*.json"))
+    (other / "lake.json").write_bytes((folder / "lake.json").read_bytes())
+    assert nightly(other) == BUILT
+    for table in lake.open(folder).names:
+        first, second = manifest(folder, table), manifest(other, table)
+        assert [(p.first, p.end, p.rows, p.sha256) for p in first.partitions] == [
+            (p.first, p.end, p.rows, p.sha256) for p in second.partitions
+        ]
+
+
+def test_a_failing_check_leaves_the_old_catalogue_and_says_which_value(new_lake, capsys, monkeypatch) -> None:
+    folder = new_lake(surveys=("gaia_dr3_source",))
+    assert nightly(folder) == BUILT
+    served = (folder / "catalog.yaml").read_bytes()
+    file = sources(folder)
+    lines = gzip.decompress(file.read_bytes()).decode().splitlines()
+    names = next(line for line in lines if not line.startswith("#")).split(",")
+    cells = lines[-1].split(",")
+    cells[names.index("dec")] = "1234.5"
+    file.write_bytes(gzip.compress("\n".join([*lines[:-1], ",".join(cells)]).encode() + b"\n", mtime=0))
+    assert nightly(folder) == FAILED
+    said = capsys.readouterr().err
+    assert "1234.5" in said
+    assert "dec" in said
+    assert cells[names.index("source_id")] in said
+    assert (folder / "catalog.yaml").read_bytes() == served
+    assert lake.open(folder).table("gaia_dr3_source").rows > 0
+
+
+def test_a_second_writer_is_told_to_wait(new_lake, capsys) -> None:
+    from jobs.lock import writing
+    from lake.storage import Storage
+
+    folder = new_lake(surveys=("catwise_andrae2023",))
+    with writing(Storage.at(folder)):
+        assert nightly(folder) == BUSY
+    said = capsys.readouterr().err
+    assert str(os.getpid()) in said
+    assert "another writer" in said
+    assert nightly(folder) == BUILT
+
+
+CHILD = """
+import os, signal, sys
+import lake.ingest, lake.merge, lake.runs
+left = int(sys.argv[2])
+def dying(function):
+    def call(task):
+        global left
+        left -= 1
+        if left < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return function(task)
+    return call
+lake.ingest.map_file = dying(lake.ingest.map_file)
+lake.ingest.reduce_partition = dying(lake.ingest.reduce_partition)
+from jobs.cli import main
+sys.exit(main(["--lake", sys.argv[1], "nightly", "--profile", "serial"]))
+"""
+
+
+@pytest.mark.parametrize("tasks", [1, 10, 30])
+def test_a_killed_night_continues_and_ends_with_the_bytes_of_an_undisturbed_one(new_lake, tasks: int) -> None:
+    whole = new_lake("whole", ("gaia_dr3_source", "gaia_dr3_xp"))
+    assert nightly(whole) == BUILT
+    broken = new_lake("broken", ("gaia_dr3_source", "gaia_dr3_xp"))
+    died = subprocess.run([sys.executable, "-c", CHILD, str(broken), str(tasks)], capture_output=True, text=True, check=False)
+    assert died.returncode == -signal.SIGKILL, died.stderr
+    assert not (broken / "catalog.yaml").exists()
+    finished = {p: p.stat().st_ino for p in [*broken.glob("scratch/*/*/map/*.json"), *broken.glob("tables/*/*/*.parquet")]}
+    assert nightly(broken) == BUILT
+    for path, inode in finished.items():
+        if path.suffix == ".parquet":
+            assert path.stat().st_ino == inode, "a finished partition was made again"
+    for table in lake.open(whole).names:
+        first, second = manifest(whole, table), manifest(broken, table)
+        assert first.stable_json() == second.stable_json()
+        for part in first.partitions:
+            if part.key:
+                assert (whole / part.key).read_bytes() == (broken / part.key).read_bytes()
+
+
+def test_a_task_whose_worker_is_killed_is_done_again(new_lake, tmp_path: Path) -> None:
+    from jobs.cluster import cluster
+
+    marker = tmp_path / "killed"
+
+    def die_once(task: int) -> int:
+        if task == 1 and not marker.exists():
+            marker.write_text("")
+            os.kill(os.getpid(), signal.SIGKILL)
+        return task * 2
+
+    with cluster("local") as run:
+        assert sorted(run("double", die_once, [0, 1, 2, 3])) == [0, 2, 4, 6]
+    assert marker.exists()
+
+
+def test_the_catalogue_can_be_read_while_nights_republish_it(new_lake) -> None:
+    folder = new_lake(surveys=("gaia_dr3_source",))
+    assert nightly(folder) == BUILT
+    reader = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import sys, time, lake\n"
+            "end = time.monotonic() + 60\n"
+            "n = 0\n"
+            f"while not __import__('os').path.exists({str(folder / 'stop')!r}) and time.monotonic() < end:\n"
+            f"    assert lake.open({str(folder)!r}).table('gaia_dr3_source').rows == 400\n"
+            "    n += 1\n"
+            "print(n)\n",
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    time.sleep(1.0)
+    for _ in range(2):
+        change_one_value(sources(folder))
+        file = sources(folder)
+        file.write_bytes(gzip.compress(gzip.decompress(file.read_bytes()) + b"", mtime=int(time.time() * 1000) % 10_000))
+        assert nightly(folder) == BUILT
+    (folder / "stop").write_text("")
+    out, err = reader.communicate(timeout=60)
+    assert reader.returncode == 0, err
+    assert int(out) > 3
+
+
+def test_every_night_keeps_a_record_of_its_steps(new_lake) -> None:
+    folder = new_lake(surveys=("catwise_andrae2023",))
+    assert nightly(folder) == BUILT
+    (record,) = (folder / "reports").glob("nightly-*.json")
+    held = json.loads(record.read_text())
+    assert [step["step"] for step in held["steps"]] == ["plan", "ingest catwise_andrae2023", "check", "publish"]
+    assert held["steps"][-1]["tables"] == ["catwise_andrae2023"]
+
+
+def test_a_dry_run_says_what_would_be_built_and_changes_nothing(new_lake, capsys) -> None:
+    folder = new_lake(surveys=("catwise_andrae2023",))
+    assert nightly(folder, "--dry-run") == BUILT
+    assert "never built; 1 raw files" in capsys.readouterr().out
+    assert not (folder / "tables").exists()
+
+
+def test_predictions_follow_the_tables_and_the_bundle(published: Path, capsys) -> None:
+    opened = lake.open(published)
+    held = opened.table("predictions_xp_mae")
+    assert held.rows == opened.table("gaia_dr3_xp").rows
+    assert held.manifest.made_of["gaia_dr3_xp"] == opened.table("gaia_dr3_xp").manifest.build
+    assert (published / "models" / "xp_mae" / held.manifest.made_of["bundle"] / "weights.safetensors").exists()
+    entry = yaml.safe_load((published / "catalog.yaml").read_text())["sources"]["predictions_xp_mae"]
+    assert entry["metadata"]["rows"] == held.rows
+    assert nightly(published) == NOTHING
+
+
+def test_a_table_whose_manifest_was_lost_is_named_in_the_error(new_lake, capsys) -> None:
+    folder = new_lake(surveys=("catwise_andrae2023",))
+    assert nightly(folder) == BUILT
+    build = manifest(folder, "catwise_andrae2023").build
+    (folder / "tables" / "catwise_andrae2023" / f"{build}.json").unlink()
+    with pytest.raises(lake.LakeError, match="restore it, or build the table again"):
+        lake.open(folder).table("catwise_andrae2023")
+    assert main(["--lake", str(folder), "status"]) == 0
+    assert "damaged" in capsys.readouterr().out
+    assert nightly(folder) == BUILT
+    assert read_manifest(lake.open(folder).storage, "catwise_andrae2023", build).rows > 0
