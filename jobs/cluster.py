@@ -112,8 +112,8 @@ class _Cluster:
             except KilledWorker as error:
                 client.cancel(futures)
                 raise LakeError(
-                    f"{label}: {error.task} lost its worker {error.allowed_failures + 1} times, most likely to the memory limit; "
-                    "raise gaialake.memory-limit in the profile, or see the worker's log, and run this again: finished work is kept"
+                    f"{label}: {error.task} lost its worker {error.allowed_failures + 1} times, most likely to its memory limit; "
+                    "raise gaialake.memory-limit in the profile, or see the workers' logs; run this again, finished work is kept"
                 ) from error
             except BaseException:
                 client.cancel(futures)

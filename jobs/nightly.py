@@ -22,7 +22,7 @@ from lake.storage import Storage
 from lake.survey import table_surveys
 from lake.validate import check
 
-DONE, FAILED, NOTHING, BUSY = 0, 1, 3, 75
+DONE, NOTHING = 0, 3
 
 
 @dataclass

@@ -43,7 +43,7 @@ def register(storage: Storage, survey: Survey, paths: Iterable[Path], *, replace
     for path in added:
         if not path.exists():
             raise LakeError(f"{path}: no such file or folder; nothing was registered for {survey.name}")
-        _files_under(path, survey)
+        files_under(path, survey)
     ledger = _read(storage, survey)
     roots = sorted({*([] if replace else ledger["roots"]), *(str(path) for path in added)})
     files = {} if replace else ledger["files"]
@@ -75,7 +75,7 @@ def raw_files(storage: Storage, survey: Survey, progress: Callable[[int, int], N
     own = storage.path(f"raw/{survey.name}")
     roots = [*([own] if own.is_dir() and any(own.iterdir()) else []), *(Path(root) for root in ledger["roots"])]
     gone = [str(root) for root in roots if not root.exists()]
-    names = {} if gone else {_name(storage, file): file for root in roots for file in _files_under(root, survey)}
+    names = {} if gone else {_name(storage, file): file for root in roots for file in files_under(root, survey)}
     gone = gone or [name for name in ledger["files"] if name not in names]
     if gone:
         raise LakeError(
@@ -113,7 +113,7 @@ def ignored_files(storage: Storage, survey: Survey) -> list[str]:
     )
 
 
-def _files_under(root: Path, survey: Survey) -> list[Path]:
+def files_under(root: Path, survey: Survey) -> list[Path]:
     """Return a file as it is, or the files of a folder whose names fit the survey."""
     if root.is_file():
         return [root]

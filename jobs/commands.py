@@ -1,0 +1,235 @@
+"""What each verb of the command line does: open the lake, call the one function for it, say what came of it."""
+
+import argparse
+import os
+from pathlib import Path
+
+from jobs import nightly as night
+from jobs import terminal
+from jobs.cluster import cluster, in_process
+from jobs.inference import derivation, predictions_build, predictions_name
+from jobs.lock import writing
+from jobs.plan import STALE, SurveyPlan, plan_survey, summary
+from jobs.plan import plan as make_plan
+from jobs.training import MODELS, bundle_folder, require_model, training_id
+from jobs.training import train as train_model
+from lake import ledger
+from lake.catalog import publish as publish_builds
+from lake.errors import LakeError, RawFileError
+from lake.ingest import Runner, builds, scratch_left
+from lake.ingest import ingest as build_tables
+from lake.manifest import Manifest, read_manifest
+from lake.pretrain import ANCHOR
+from lake.root import Lake, grid_of, init_lake, open_lake
+from lake.storage import LAKE, Storage
+from lake.survey import survey as declared
+from lake.survey import surveys as all_surveys
+
+DONE = 0
+
+
+def init(options: argparse.Namespace) -> int:
+    """Lay out a lake."""
+    grid = grid_of(options.grid, options.counts, options.leaf_rows)
+    if options.dry_run:
+        cut = grid.name if grid else options.release
+        terminal.say(f"would make a lake in {options.dir}: release {options.release}, grid {cut}")
+        return DONE
+    made = init_lake(options.dir, release=options.release, grid=grid)
+    terminal.say(f"{made.storage.root}: release {made.release}, grid {made.grid.name} with {len(made.grid):,} partitions")
+    return DONE
+
+
+def surveys(options: argparse.Namespace) -> int:
+    """List the declared surveys."""
+    rows = [
+        (one.name, one.title, one.release, f"{one.rows:,}" if one.rows else "", ", ".join(one.tables), one.citation, one.licence)
+        for one in all_surveys().values()
+    ]
+    terminal.table(("survey", "title", "release", "rows published", "tables", "citation", "licence"), rows, right=(3,))
+    return DONE
+
+
+def ingest(options: argparse.Namespace) -> int:
+    """Build the tables of surveys from raw files, which are remembered for later nights."""
+    chosen = [declared(name) for name in options.surveys]
+    paths = [Path(path) for path in options.raw]
+    if len(chosen) > 1 and any(path.is_file() for path in paths):
+        raise LakeError("files belong to one survey: name one survey with --raw FILE..., or give folders")
+    if options.dry_run:
+        for one in chosen:
+            files = [file for path in paths for file in ledger.files_under(path, one)]
+            terminal.say(
+                f"{one.name}: would read {len(files)} files, {terminal.size(sum(file.stat().st_size for file in files))}"
+            )
+        return DONE
+    lake = _lake_or_new(options)
+    with writing(lake.storage), cluster(options.profile) as run:
+        for one in chosen:
+            before = ledger.remembered(lake.storage, one)
+            if paths:
+                ledger.register(lake.storage, one, paths, replace=options.replace)
+            try:
+                _ingest_one(lake, plan_survey(lake, one), run)
+            except RawFileError:
+                # Files that do not fit are forgotten, or every later night would fail on them.
+                ledger.restore(lake.storage, one, before)
+                raise
+    terminal.say(f"next: gaialake --lake {lake.storage.root} check")
+    return DONE
+
+
+def _ingest_one(lake: Lake, plan: SurveyPlan, run: Runner) -> None:
+    left = ledger.ignored_files(lake.storage, plan.survey)
+    if left:
+        terminal.say(f"{plan.survey.name}: {len(left)} files beside its own were left alone, such as {left[0]}")
+    outcome = build_tables(lake.storage, lake.grid, plan.survey, plan.files, run=run)
+    did = f"{outcome.mapped} files read, {outcome.reduced} partitions made, {outcome.reused} kept"
+    terminal.say(f"{plan.survey.name}: {did if outcome.reduced or outcome.reused else 'nothing to do, the build is there'}")
+    for manifest in outcome.manifests:
+        _show_account(manifest)
+
+
+def _show_account(manifest: Manifest) -> None:
+    account = manifest.account
+    lost = ", ".join(f"{rows:,} {reason}" for reason, rows in account["dropped"].items()) or "none"
+    terminal.say(f"  {manifest.table} {manifest.build}: {account['in']:,} rows in, {account['out']:,} out, dropped: {lost}")
+    if manifest.absent:
+        terminal.say(f"  absent from all its files, hence null: {', '.join(manifest.absent)}")
+
+
+def check(options: argparse.Namespace) -> int:
+    """Audit the builds that should be published."""
+    lake = _lake(options)
+    with writing(lake.storage):
+        for manifest in _wanted(lake):
+            name = f"{manifest.table} {manifest.build}"
+            if manifest.checks is not None and not options.deep:
+                terminal.say(f"{name}: passed before (--deep reads it again)")
+            elif options.dry_run:
+                terminal.say(f"{name}: would be audited, {manifest.rows:,} rows")
+            else:
+                night.audited(lake.storage, manifest, in_process, again=options.deep)
+                _show_account(manifest)
+    terminal.say(f"next: gaialake --lake {lake.storage.root} publish")
+    return DONE
+
+
+def publish(options: argparse.Namespace) -> int:
+    """Name checked builds in the catalogue."""
+    lake = _lake(options)
+    with writing(lake.storage):
+        manifests = _wanted(lake)
+        if options.dry_run:
+            for manifest in manifests:
+                there = f"/{manifest.build}.json" in lake.published.get(manifest.table, "")
+                state = "published" if there else "would be published" if manifest.checks is not None else "not checked"
+                terminal.say(f"{manifest.table} {manifest.build}: {state}")
+            return DONE
+        changed = publish_builds(lake.storage, manifests)
+    terminal.say(f"published: {', '.join(changed) if changed else 'nothing new'}")
+    terminal.say(f"catalogue: {lake.storage.root}/catalog.yaml")
+    return DONE
+
+
+def plan(options: argparse.Namespace) -> int:
+    """Say what is stale and why."""
+    lake = _lake(options)
+    night.show_plan(make_plan(lake), night.models_to_do(lake, []))
+    return DONE
+
+
+def train(options: argparse.Namespace) -> int:
+    """Train a model on the published tables."""
+    lake = _lake(options)
+    require_model(options.model)
+    if options.dry_run:
+        bundle = training_id(lake.pretrain(), options.model, options.preset)
+        there = bundle_folder(lake.storage, options.model, bundle).exists()
+        terminal.say(f"{options.model}, preset {options.preset}: bundle {bundle} {'is there' if there else 'would be trained'}")
+        return DONE
+    with writing(lake.storage), cluster(options.profile) as run:
+        bundle, trained = train_model(lake, options.model, preset=options.preset, run=run)
+    terminal.say(f"{options.model}: bundle {bundle} {'trained' if trained else 'was there already'}")
+    terminal.say(f"next: gaialake --lake {lake.storage.root} predict {options.model}")
+    return DONE
+
+
+def predict(options: argparse.Namespace) -> int:
+    """Map a model over all partitions and publish its predictions."""
+    lake = _lake(options)
+    if options.dry_run:
+        made = derivation(lake, options.model, options.bundle)
+        terminal.say(f"would build {made.name} with bundle {made.version} for {lake.table(ANCHOR).rows:,} sources")
+        return DONE
+    record: dict[str, object] = {}
+    with writing(lake.storage), cluster(options.profile) as run:
+        changed = night.publish_predictions(lake, options.model, options.bundle, run, record)
+    terminal.say(f"{record['partitions_made']} partitions made, {record['partitions_kept']} kept")
+    terminal.say(f"published: {', '.join(changed) if changed else 'nothing new'}")
+    return DONE
+
+
+def nightly(options: argparse.Namespace) -> int:
+    """Bring the lake up to date."""
+    lake = _lake(options) if options.dry_run else _lake_or_new(options)
+    return night.nightly(lake, profile=options.profile, train_models=options.train or [], dry_run=options.dry_run)
+
+
+def status(options: argparse.Namespace) -> int:
+    """Show what is published, and what a killed run left unfinished."""
+    lake = _lake(options)
+    terminal.say(f"{lake.storage.root}: release {lake.release}, grid {lake.grid.name} with {len(lake.grid):,} partitions")
+    rows = [
+        (one["table"], f"{one['rows']:,}", terminal.size(one["bytes"]), one["build"], one["created"]) for one in summary(lake)
+    ]
+    terminal.table(("published table", "rows", "bytes", "build", "created"), rows, right=(1, 2))
+    for left in scratch_left(lake.storage):
+        terminal.say(f"unfinished: {left}; the nightly, or the command that was stopped, continues it")
+    return DONE
+
+
+def demo(options: argparse.Namespace) -> int:
+    """Show the whole path on a synthetic sky."""
+    from jobs.demo import demo as show
+
+    folder = Path(options.dir).resolve()
+    if options.dry_run:
+        terminal.say(f"would make a synthetic sky of {options.stars:,} stars and the lake of it in {folder}")
+        return DONE
+    show(folder, stars=options.stars, profile=options.profile)
+    return DONE
+
+
+def _lake(options: argparse.Namespace) -> Lake:
+    return open_lake(_where(options))
+
+
+def _where(options: argparse.Namespace) -> str:
+    where = options.lake or os.environ.get("GAIALAKE")
+    if not where:
+        raise LakeError("which lake? give `gaialake --lake DIR ...`, or set GAIALAKE=DIR")
+    return str(where)
+
+
+def _lake_or_new(options: argparse.Namespace) -> Lake:
+    """Open the lake; lay out one with the release's own grid where there is an empty folder or none."""
+    storage = Storage.at(_where(options))
+    if storage.exists(LAKE):
+        return open_lake(storage.root)
+    if storage.is_local and storage.path("").is_dir() and any(storage.path("").iterdir()):
+        raise LakeError(f"{storage.root} is neither a lake nor empty; make a lake elsewhere, or `gaialake init {storage.root}`")
+    made = init_lake(storage.root)
+    terminal.say(f"made a lake in {storage.root}: release {made.release}, {len(made.grid):,} partitions")
+    return made
+
+
+def _wanted(lake: Lake) -> list[Manifest]:
+    """Return the manifests of the builds that the current raw files and models ask for, as far as they exist."""
+    steps = [step for one in make_plan(lake) for step in one.steps if step.state != STALE]
+    found = [read_manifest(lake.storage, step.table, step.build) for step in steps]
+    for model in MODELS if ANCHOR in lake.published else ():
+        table, build = predictions_name(model), predictions_build(lake, model)
+        if build is not None and build in builds(lake.storage, table):
+            found.append(read_manifest(lake.storage, table, build))
+    return found
