@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -66,6 +67,26 @@ def cluster(name: str) -> "Iterator[Runner]":
         started.close()
 
 
+@dataclass(frozen=True)
+class _Refusal:
+    """An error that a task means the user to read."""
+
+    error: LakeError
+
+
+@dataclass(frozen=True)
+class _Guarded:
+    """A task that returns such an error instead of raising it, so that workers do not log it as a fault of theirs."""
+
+    function: Callable[[Any], Any]
+
+    def __call__(self, task: Any) -> Any:
+        try:
+            return self.function(task)
+        except LakeError as error:
+            return _Refusal(error)
+
+
 class _Cluster:
     """A Dask cluster that starts when it is first needed."""
 
@@ -102,11 +123,14 @@ class _Cluster:
         from distributed import KilledWorker, as_completed
 
         client = self.client()
-        futures = client.map(function, list(tasks), pure=False, retries=0, key=label.replace(" ", "-"))
+        futures = client.map(_Guarded(function), list(tasks), pure=False, key=label.replace(" ", "-"))
         with progress(label, len(futures)) as steps:
             try:
                 for future in as_completed(futures):
-                    yield future.result()
+                    result = future.result()
+                    if isinstance(result, _Refusal):
+                        raise result.error
+                    yield result
                     steps.advance()
                     future.release()
             except KilledWorker as error:
