@@ -5,7 +5,7 @@ Where do I go for ...?
 - a quantity's unit and meaning: `lake.columns`; one survey: `lake.surveys`; the contract of a survey: `lake.survey`
 - source_id, HEALPix, partitions: `lake.partition`; names on disk: `lake.storage`
 - raw files: `lake.readers`, `lake.conform`, `lake.ledger`; building tables: `lake.ingest` (`lake.runs`, `lake.merge`)
-- what a build is: `lake.manifest`; its audit: `lake.validate`; making it public: `lake.catalog`
+- what a build is: `lake.manifest`; its audit: `lake.validate`; making it public: `lake.catalog` (`lake.plain`)
 - reading: `lake.table`, `lake.join`, `lake.pretrain`; tables computed from tables: `lake.derive`
 """
 

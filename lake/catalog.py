@@ -4,22 +4,19 @@
 from it for environments without this package, and ``current/`` holds hard links for tools that want a plain folder.
 """
 
-import os
-import shutil
-import uuid
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-import yaml
 from intake.source.base import DataSource, Schema
 
 from lake.columns import column
-from lake.errors import CheckError, LakeError
+from lake.errors import CheckError
 from lake.manifest import Manifest, manifest_at
+from lake.plain import derive_plain, mend_derived, to_yaml
 from lake.pretrain import ANCHOR, COLUMNS, SOURCES
 from lake.root import Lake, open_lake, read_catalog
-from lake.storage import CATALOG, PLAIN_CATALOG, Storage, manifest_key
+from lake.storage import CATALOG, Storage, manifest_key
 from lake.survey import Survey, surveys
 
 if TYPE_CHECKING:
@@ -146,10 +143,12 @@ def publish(storage: Storage, manifests: Iterable[Manifest], *, withdraw: Iterab
     changed = [name for name, manifest in new.items() if _build_of(sources.get(name)) != manifest.build]
     gone = [name for name in withdraw if name in sources]
     if not changed and not gone:
+        mend_derived(storage)
         return []
     sources |= {name: entry(new[name]) for name in changed}
     sources = {name: held for name, held in sources.items() if name not in gone}
     tables = {name: sources[name]["metadata"]["manifest"] for name in SOURCES if name in sources}
+    sources.pop("pretrain", None)
     if ANCHOR in tables:
         sources["pretrain"] = _pretrain_entry(tables)
     lake = storage.read_json("lake.json")
@@ -161,7 +160,7 @@ def publish(storage: Storage, manifests: Iterable[Manifest], *, withdraw: Iterab
     }
     metadata["published"] = datetime.now(UTC).isoformat(timespec="seconds")
     content = {"metadata": metadata, "sources": {name: sources[name] for name in sorted(sources)}}
-    storage.write_bytes(CATALOG, _yaml(content))
+    storage.write_bytes(CATALOG, to_yaml(content))
     derive_plain(storage)
     return changed + gone
 
@@ -210,72 +209,6 @@ def _pretrain_entry(tables: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def _yaml(content: Mapping[str, Any]) -> bytes:
-    return yaml.safe_dump(dict(content), sort_keys=False, allow_unicode=True, width=120).encode()
-
-
-def derive_plain(storage: Storage) -> None:
-    """Write ``catalog-plain.yaml`` and the links of ``current/`` from the catalogue.
-
-    The plain catalogue is Intake v2 with explicit file lists; it needs no package of ours, and knows divisions from
-    the data alone. A table without rows has no files and no entry in it.
-    """
-    lake = open_lake(storage.root)
-    files: dict[str, list[str]] = {}
-    for name in lake.names:
-        keys = [part.key for part in lake.table(name).manifest.partitions if part.key]
-        if keys:
-            files[name] = keys
-    data, entries = {}, {}
-    for name, keys in files.items():
-        kwargs: dict[str, Any] = {"url": [f"{{CATALOG_DIR}}/{key}" for key in keys], "storage_options": "{STORAGE_OPTIONS}"}
-        data[f"{name}_files"] = {
-            "datatype": "intake.readers.datatypes:Parquet",
-            "kwargs": kwargs,
-            "metadata": {},
-            "user_parameters": {},
-        }
-        entries[name] = {
-            "reader": "intake.readers.readers:DaskParquet",
-            "kwargs": {"args": [f"{{data({name}_files)}}"], "index": "source_id", "calculate_divisions": True},
-            "metadata": {},
-            "output_instance": "dask.dataframe:DataFrame",
-            "user_parameters": {},
-        }
-    content = {
-        "version": 2,
-        "metadata": {"derived_from": CATALOG},
-        "aliases": {name: name for name in files},
-        "user_parameters": {},
-        "data": data,
-        "entries": entries,
-    }
-    storage.write_bytes(PLAIN_CATALOG, _yaml(content))
-    if storage.is_local:
-        for name in lake.names:
-            _link(storage, name, files.get(name, []))
-
-
-def _link(storage: Storage, table: str, keys: list[str]) -> None:
-    """Replace ``current/<table>`` by links to the published files; file systems without hard links go without it."""
-    target = storage.path(f"current/{table}")
-    fresh = target.with_name(f".{table}.{uuid.uuid4().hex[:8]}")
-    fresh.mkdir(parents=True)
-    try:
-        for key in keys:
-            os.link(storage.path(key), fresh / key.rsplit("/", 1)[-1])
-    except OSError as error:
-        shutil.rmtree(fresh)
-        if isinstance(error, FileNotFoundError):
-            raise LakeError(
-                f"{error.filename} is named in the catalogue but not there; restore it or build {table} again"
-            ) from error
-        return
-    if target.exists():
-        shutil.rmtree(target)
-    fresh.rename(target)
-
-
 def declared_catalog() -> str:
     """Return the catalogue of all declared tables without builds, as kept in git (``catalogs/gaialake.yaml``)."""
     sources = {}
@@ -284,7 +217,7 @@ def declared_catalog() -> str:
             sources[table] = _declared_entry(survey, table)
     sources["pretrain"] = _pretrain_entry({name: manifest_key(name, "BUILD") for name in SOURCES})
     content = {"metadata": {"version": 1, "title": "gaialake: declared tables, without builds"}, "sources": sources}
-    return _yaml({**content, "sources": {name: sources[name] for name in sorted(sources)}}).decode()
+    return to_yaml({**content, "sources": {name: sources[name] for name in sorted(sources)}}).decode()
 
 
 def _declared_entry(survey: Survey, table: str) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Bring a raw batch to the declared form: types, units, nulls, list lengths, ids; refuse what does not fit."""
 
+from collections.abc import Iterable
 from functools import lru_cache
 
 import numpy as np
@@ -24,7 +25,9 @@ class _MisfitError(ValueError):
         self.row = row
 
 
-def conform(batch: RawBatch, survey: Survey, path: object) -> tuple[pa.Table, dict[str, int]]:
+def conform(
+    batch: RawBatch, survey: Survey, path: object, *, columns: Iterable[str] | None = None
+) -> tuple[pa.Table, dict[str, int]]:
     """Return the batch under the survey's schema, and the number of rows dropped by reason.
 
     Every declared column is present; those that the file lacks are null. NaN, sentinels, empty texts and empty arrays
@@ -34,6 +37,8 @@ def conform(batch: RawBatch, survey: Survey, path: object) -> tuple[pa.Table, di
     ----------
     path
         The file, for messages.
+    columns
+        Canonical columns to return; all that are declared if None. Absent lists are as large as present ones.
 
     Raises
     ------
@@ -42,18 +47,18 @@ def conform(batch: RawBatch, survey: Survey, path: object) -> tuple[pa.Table, di
         column shows another release.
     """
     rows = batch.table.num_rows
-    columns: list[pa.Array] = []
-    fields = [column(name).field(survey.lengths.get(name)) for name in survey.columns]
+    arrays: list[pa.Array] = []
+    fields = [column(name).field(survey.lengths.get(name)) for name in columns or survey.columns]
     for field in fields:
         if field.name not in batch.table.column_names:
-            columns.append(pa.nulls(rows, field.type))
+            arrays.append(pa.nulls(rows, field.type))
             continue
         try:
             raw = _forget(batch.table[field.name].combine_chunks(), survey.missing.get(field.name, ()))
-            columns.append(_coerced(_in_units(raw, field.name, survey), field.type))
+            arrays.append(_coerced(_in_units(raw, field.name, survey), field.type))
         except (_MisfitError, ArrayTextError) as error:
             raise _located(error, batch, survey, path, field) from error
-    table = pa.Table.from_arrays(columns, schema=pa.schema([field.with_nullable(True) for field in fields]))
+    table = pa.Table.from_arrays(arrays, schema=pa.schema([field.with_nullable(True) for field in fields]))
     table, dropped = _without_ids(table, survey)
     _refuse_ids(table["source_id"].combine_chunks(), batch.first_row, path)
     for mark in survey.marks:
@@ -110,8 +115,8 @@ def _refuse_release(table: pa.Table, mark: Mark, survey: Survey, path: object) -
         row = pc.index(bad, True).as_py()
         raise RawFileError(
             f"{path}: column {mark.column!r} shows another release: source_id {table['source_id'][row].as_py()} has "
-            f"{values[row].as_py()!r} ({count:,} such rows here), {survey.name} ({survey.release}) expects {wanted}. Ids of another "
-            f"release name other sources: pass files of {survey.release}"
+            f"{values[row].as_py()!r} ({count:,} such rows here), {survey.name} ({survey.release}) expects {wanted}. Ids of "
+            f"another release name other sources: pass files of {survey.release}"
         )
 
 

@@ -21,8 +21,11 @@ from lake.manifest import (
     Manifest,
     Partition,
     byte_versions,
+    clear_remains,
     describe_columns,
     digest,
+    finished,
+    is_there,
     read_manifest,
     schema_hash,
     write_manifest,
@@ -85,9 +88,9 @@ class DeriveTask:
 
 def derive_partition(task: DeriveTask) -> Partition:
     """Compute and write one partition, unless an earlier run of the same build has."""
-    if task.record.exists():
-        held = json.loads(task.record.read_text())
-        return Partition(**{**held, "leaf_rows": tuple(held["leaf_rows"])})
+    done = finished(task.storage, task.record)
+    if done is not None:
+        return done
     key = partition_key(task.derivation.name, task.build, file_name(task.first, task.end))
     wanted = task.derivation.schema()
     leaf_rows: list[int] = []
@@ -148,7 +151,9 @@ def derive(storage: Storage, join: Join, derivation: Derivation, *, run: Runner 
     started = time.monotonic()
     build = derived_build(join, derivation.name, derivation.version)
     if build in builds(storage, derivation.name):
-        return Outcome((read_manifest(storage, derivation.name, build),))
+        done = read_manifest(storage, derivation.name, build)
+        if all(is_there(storage, part) for part in done.partitions):
+            return Outcome((done,))
     folder = storage.path(f"scratch/{derivation.name}/{build}")
     older = _older_partitions(storage, derivation.name)
     parts: dict[int, Partition] = {}
@@ -156,7 +161,7 @@ def derive(storage: Storage, join: Join, derivation: Derivation, *, run: Runner 
     for own in join.tables[0].manifest.partitions:
         content = _content(join, derivation, own)
         known = older.get(content)
-        if known is not None and (known.key is None or storage.exists(known.key)):
+        if known is not None and is_there(storage, known):
             parts[own.first] = known
             continue
         low, high = np.searchsorted(join.grid.array, [own.first, own.end])
@@ -169,6 +174,7 @@ def derive(storage: Storage, join: Join, derivation: Derivation, *, run: Runner 
         join, derivation, build, tuple(parts[first] for first in sorted(parts)), round(time.monotonic() - started, 3)
     )
     write_manifest(storage, manifest)
+    clear_remains(storage, derivation.name, build)
     if folder.exists():
         shutil.rmtree(folder)
     return Outcome((manifest,), reduced=len(tasks), reused=reused)

@@ -22,15 +22,18 @@ from lake.manifest import (
     Manifest,
     Partition,
     byte_versions,
+    clear_remains,
     describe_columns,
     digest,
+    finished,
+    is_there,
     read_manifest,
     schema_hash,
     write_manifest,
 )
 from lake.merge import ReduceTask, reduce_partition
 from lake.partition import Grid, file_edges
-from lake.runs import MapTask, map_file
+from lake.runs import MapTask, input_of, map_file, union
 from lake.storage import Storage
 from lake.survey import Survey
 
@@ -101,11 +104,14 @@ def ingest(storage: Storage, grid: Grid, survey: Survey, files: Sequence[RawFile
         raise LakeError(f"{survey.name}: no raw files; name some with `gaialake ingest {survey.name} --raw PATH...`")
     hashes = [file.sha256 for file in files]
     wanted = {table: build_id(table, survey, grid, hashes) for table in survey.tables}
-    if all(build in builds(storage, table) for table, build in wanted.items()):
-        return Outcome(tuple(read_manifest(storage, table, build) for table, build in wanted.items()))
+    done = [read_manifest(storage, table, build) for table, build in wanted.items() if build in builds(storage, table)]
+    if len(done) == len(wanted) and all(is_there(storage, part) for manifest in done for part in manifest.partitions):
+        return Outcome(tuple(done))
     folder = storage.path(f"scratch/{survey.name}/{wanted[survey.name]}")
     work = _Work(storage, grid, survey, sorted(files, key=lambda file: file.sha256), wanted, folder, run)
     outcome = work.carry_out()
+    for table, build in wanted.items():
+        clear_remains(storage, table, build)
     # Scratch of builds that were given up, because raw files changed since, goes as well.
     shutil.rmtree(folder.parent)
     return outcome
@@ -141,7 +147,7 @@ class _Work:
         fresh = [file for file in self.files if any(file.sha256 not in known[table] for table in self.wanted)]
         records = self._map([MapTask(self.survey, self.grid, file, self.folder) for file in fresh])
         for table in self.wanted:
-            known[table] |= {sha: _input(record, table, self._file(sha)) for sha, record in records.items()}
+            known[table] |= {sha: input_of(record, table, self._file(sha)) for sha, record in records.items()}
         inputs = {table: [known[table][file.sha256] for file in self.files] for table in self.wanted}
         entries = {table: self._entries(table, inputs[table]) for table in self.wanted}
         stale = {table: [one for one in entries[table] if isinstance(one, ReduceTask)] for table in self.wanted}
@@ -200,12 +206,14 @@ class _Work:
             for i in np.unique(np.searchsorted(cuts, np.asarray(one.leaves, dtype=np.int64), side="right") - 1):
                 touching[i].append(one.sha256)
         names = {file.sha256: file.name for file in self.files}
-        at = {part.content: part for manifest in self.older[table] for part in manifest.partitions}
+        at: dict[str, list[Partition]] = {}
+        for part in (part for manifest in self.older[table] for part in manifest.partitions):
+            at.setdefault(part.content, []).append(part)
         entries: list[Partition | ReduceTask] = []
         for i, (first, end) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
             content = digest([self.survey.fingerprint, STEPS, self.grid.id, table, first, end, touching[i]])
-            older = at.get(content)
-            if older is not None and (older.key is None or self._is_there(older)):
+            older = next((part for part in at.get(content, ()) if is_there(self.storage, part)), None)
+            if older is not None:
                 entries.append(older)
                 continue
             entries.append(
@@ -222,21 +230,16 @@ class _Work:
             )
         return entries
 
-    def _is_there(self, part: Partition) -> bool:
-        assert part.key is not None
-        path = self.storage.path(part.key)
-        return path.exists() and path.stat().st_size == part.bytes
-
     def _to_map_again(self, stale: dict[str, list[ReduceTask]], records: dict[str, Any]) -> list[MapTask]:
         """Return orders to read those parts of unchanged files that touch stale partitions."""
         spans: dict[str, set[tuple[int, int]]] = {}
         for tasks in stale.values():
             for task in tasks:
                 for sha, _, _ in task.runs:
-                    if sha not in records and not task.record.exists():
+                    if sha not in records and finished(self.storage, task.record) is None:
                         spans.setdefault(sha, set()).add((task.first, task.end))
         return [
-            MapTask(self.survey, self.grid, self._file(sha), self.folder, _union(found)) for sha, found in sorted(spans.items())
+            MapTask(self.survey, self.grid, self._file(sha), self.folder, union(found)) for sha, found in sorted(spans.items())
         ]
 
     def _with_runs(self, task: ReduceTask, records: dict[str, Any]) -> ReduceTask:
@@ -280,32 +283,6 @@ class _Work:
             seconds=round(time.monotonic() - self.started, 3),
             attempts=attempts,
         )
-
-
-def _input(record: dict[str, Any], table: str, file: RawFile) -> Input:
-    own = record["tables"][table]
-    return Input(
-        name=file.name,
-        bytes=file.bytes,
-        sha256=file.sha256,
-        rows=record["rows"],
-        dropped={**record["dropped"], **own["dropped"]},
-        leaves=tuple(own["leaves"]),
-        counts=tuple(own["counts"]),
-        absent=tuple(record["absent"]),
-        ignored=tuple(record["ignored"]),
-    )
-
-
-def _union(spans: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
-    """Join touching spans."""
-    joined: list[tuple[int, int]] = []
-    for first, end in sorted(spans):
-        if joined and first <= joined[-1][1]:
-            joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
-        else:
-            joined.append((first, end))
-    return tuple(joined)
 
 
 def scratch_left(storage: Storage) -> list[str]:

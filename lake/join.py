@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from lake.errors import LakeError, listing
 from lake.partition import Grid, Ids
@@ -87,7 +88,14 @@ class JoinTask:
         """Read the pieces of one leaf and join them; without rows of the anchor there is nothing to read."""
         if pieces[0].key is None:
             return _empty(self)
-        return self.joined([spec.read(piece) for spec, piece in zip(self.specs, pieces, strict=True)])
+        return self.joined([self._read(k, piece) for k, piece in enumerate(pieces)])
+
+    def _read(self, k: int, piece: Piece) -> pa.Table:
+        spec = self.specs[k]
+        if k and self.how == "left" and len(spec.fields) == 1:
+            # Of a table that neither gives columns nor chooses rows, not even the ids are wanted.
+            return spec.schema().empty_table()
+        return spec.read(piece)
 
     def joined(self, tables: Sequence[pa.Table]) -> pa.Table:
         """Join tables in memory and apply the transform."""
@@ -141,11 +149,34 @@ def _rows_of(table: pa.Table, ids: Ids, held: Ids | None = None) -> pa.Table:
     own: Ids = table["source_id"].to_numpy() if held is None else held
     if len(own) == len(ids) and np.array_equal(own, ids):
         return table
-    at = np.searchsorted(own, ids)
+    place = np.searchsorted(ids, own)
+    shared = place < len(ids)
+    shared[shared] = ids[place[shared]] == own[shared]
+    at, to = np.flatnonzero(shared), place[shared]
     there = np.zeros(len(ids), dtype=bool)
-    inside = at < len(own)
-    there[inside] = own[at[inside]] == ids[inside]
-    return table.combine_chunks().take(pa.array(at, mask=~there) if not there.all() else pa.array(at))
+    there[to] = True
+    columns = {}
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        values = column.combine_chunks()
+        if len(values) and (pa.types.is_floating(values.type) or pa.types.is_integer(values.type)):
+            columns[name] = _scattered(values, at, to, there)
+        else:
+            index = np.zeros(len(ids), dtype=np.int64)
+            index[to] = at
+            columns[name] = values.take(pa.array(index, mask=~there))
+    return pa.table(columns, schema=table.schema)
+
+
+def _scattered(values: pa.Array, at: Ids, to: Ids, there: NDArray[np.bool_]) -> pa.Array:
+    """Return numbers with ``values[at]`` at rows `to` and null elsewhere; Arrow's own take needs ten times as long."""
+    held = np.frombuffer(values.buffers()[1], dtype=values.type.to_pandas_dtype())[values.offset :]
+    numbers = np.zeros(len(there), dtype=held.dtype)
+    numbers[to] = held[at]
+    if values.null_count:
+        there = there.copy()
+        there[to] = np.asarray(values.is_valid())[at]
+    bits = pa.py_buffer(np.packbits(there, bitorder="little"))
+    return pa.Array.from_buffers(values.type, len(there), [bits, pa.py_buffer(numbers)])
 
 
 def join(
@@ -177,6 +208,9 @@ def join(
         raise LakeError(f"columns= names the table {listing(stray)}, which is not joined; joined are {listing(names)}")
     if len(set(names)) < len(names):
         raise LakeError(f"a table is joined twice: {listing(names)}")
+    grids = {table.name: table.grid.id for table in tables}
+    if len(set(grids.values())) > 1:
+        raise LakeError(f"tables on different grids cannot be joined leaf by leaf: {grids}; build them in one lake")
     specs = tuple(table.spec((columns or {}).get(table.name)) for table in tables)
     owner: dict[str, str] = {}
     for table, spec in zip(tables, specs, strict=True):

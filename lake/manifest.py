@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -208,6 +209,26 @@ def manifest_at(storage: Storage, key: str) -> Manifest:
             f"{storage.root}/{key}: malformed manifest ({error}); restore it, or delete it and rebuild the table"
         ) from error
     return manifest
+
+
+def is_there(storage: Storage, part: Partition) -> bool:
+    """Tell whether a partition's file still is in its place and of its size (or never was, for no rows)."""
+    return part.key is None or storage.size(part.key) == part.bytes
+
+
+def finished(storage: Storage, record: Path) -> Partition | None:
+    """Return the partition of a done-record, unless there is none or the file has gone since."""
+    if not record.exists():
+        return None
+    part = Partition(**_tuples(json.loads(record.read_text())))
+    return part if is_there(storage, part) else None
+
+
+def clear_remains(storage: Storage, table: str, build: str) -> None:
+    """Remove what killed writers left beside the files of a finished build."""
+    for folder in (storage.path(f"tables/{table}"), storage.path(f"tables/{table}/{build}")):
+        for path in folder.glob(".*"):
+            path.unlink(missing_ok=True)
 
 
 def _tuples(held: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from lake.errors import RawFileError
-from lake.manifest import Partition
+from lake.manifest import Partition, finished
 from lake.parquet import group_edges, group_rows, write_partition
 from lake.partition import Ids, file_name, first_id
 from lake.storage import Storage, partition_key, write_whole
@@ -71,11 +71,9 @@ def reduce_partition(task: ReduceTask) -> Partition:
     """
     name = file_name(task.first, task.end)
     key = partition_key(task.table, task.build, name)
-    if task.record.exists():
-        held = json.loads(task.record.read_text())
-        done = Partition(**{**held, "leaf_rows": tuple(held["leaf_rows"])})
-        if done.key is None or (done.key == key and task.storage.path(key).stat().st_size == done.bytes):
-            return done
+    done = finished(task.storage, task.record)
+    if done is not None:
+        return done
     merged = _Merge(task)
     written = write_partition(task.storage.path(key), task.survey.schema(task.table), merged.groups())
     partition = Partition(

@@ -29,7 +29,7 @@ def pixel(source_id: Ids, order: int) -> Ids:
     """Return the HEALPix nested pixel at `order` (0 to 12) of each source_id.
 
     >>> int(pixel(np.array([5853498713190525696]), 8)[0])
-    665461
+    665465
     """
     return np.right_shift(np.asarray(source_id, dtype=np.int64), 59 - 2 * order)
 

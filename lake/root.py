@@ -124,12 +124,17 @@ def open_lake(where: str | os.PathLike[str]) -> Lake:
             f"{storage.root}: no lake here (no {LAKE}); make one with `gaialake init {storage.root}` or `gaialake demo`"
         )
     held = storage.read_json(LAKE)
-    if held.get("layout") != LAYOUT:
+    layout = held.get("layout") if isinstance(held, dict) else None
+    if layout != LAYOUT:
         raise LakeError(
-            f"{storage.root}/{LAKE}: layout {held.get('layout')!r}, this gaialake reads layout {LAYOUT}; upgrade gaialake"
+            f"{storage.root}/{LAKE}: layout {layout!r}, this gaialake reads layout {LAYOUT}; upgrade gaialake or restore the file"
         )
-    grid = Grid(name=held["grid"]["name"], edges=tuple(held["grid"]["edges"]), leaf_rows=held["grid"]["leaf_rows"])
-    return Lake(storage, held["release"], grid, published(storage))
+    try:
+        release = str(held["release"])
+        grid = Grid(name=held["grid"]["name"], edges=tuple(held["grid"]["edges"]), leaf_rows=held["grid"]["leaf_rows"])
+    except (IndexError, KeyError, TypeError, ValueError) as error:
+        raise LakeError(f"{storage.root}/{LAKE}: malformed description of a lake ({error!r}); restore it") from error
+    return Lake(storage, release, grid, published(storage))
 
 
 def read_catalog(storage: Storage) -> dict[str, Any]:
@@ -144,7 +149,9 @@ def read_catalog(storage: Storage) -> dict[str, Any]:
         return {}
     try:
         held = yaml.load(storage.read_bytes(CATALOG), Loader=_LOADER)
-        return dict(held) if isinstance(held["sources"], dict) else {}
+        if not isinstance(held["sources"], dict):
+            raise TypeError("its sources are no mapping")
+        return dict(held)
     except (yaml.YAMLError, KeyError, TypeError) as error:
         raise LakeError(f"{storage.root}/{CATALOG}: not a catalogue ({error}); restore it, or publish again") from error
 

@@ -5,8 +5,9 @@ partition is later merged from slices of runs whatever the order of the raw rows
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import pyarrow.parquet as pq
 from lake.conform import conform
 from lake.errors import RawFileError
 from lake.ledger import RawFile
-from lake.manifest import add_up, digest
+from lake.manifest import Input, add_up, digest
 from lake.parquet import group_edges, row_bytes
 from lake.partition import Grid, Ids, count_leaves, first_id
 from lake.readers import read
@@ -75,7 +76,7 @@ def map_file(task: MapTask) -> dict[str, Any]:
     dropped: dict[str, int] = {}
     absent, ignored = set(task.survey.columns), set[str]()
     for batch in read(task.file.path, task.survey):
-        table, lost = conform(batch, task.survey, task.file.path)
+        table, lost = conform(batch, task.survey, task.file.path, columns=_there(task.survey, batch.absent))
         rows += batch.table.num_rows
         dropped = add_up([dropped, lost])
         absent &= set(batch.absent)
@@ -98,12 +99,45 @@ def map_file(task: MapTask) -> dict[str, Any]:
     return record
 
 
+def _there(survey: Survey, absent: Collection[str]) -> list[str]:
+    """Return the survey's columns without those of extensions of which a file has nothing."""
+    empty = {name for names in survey.extensions.values() if set(names) <= set(absent) for name in names}
+    return [name for name in survey.columns if name not in empty]
+
+
+def input_of(record: dict[str, Any], table: str, file: RawFile) -> Input:
+    """Return what a manifest keeps of a mapped file's record, for one table."""
+    own = record["tables"][table]
+    return Input(
+        name=file.name,
+        bytes=file.bytes,
+        sha256=file.sha256,
+        rows=record["rows"],
+        dropped={**record["dropped"], **own["dropped"]},
+        leaves=tuple(own["leaves"]),
+        counts=tuple(own["counts"]),
+        absent=tuple(record["absent"]),
+        ignored=tuple(record["ignored"]),
+    )
+
+
+def union(spans: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+    """Join touching spans."""
+    joined: list[tuple[int, int]] = []
+    for first, end in sorted(spans):
+        if joined and first <= joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
+        else:
+            joined.append((first, end))
+    return tuple(joined)
+
+
 class _RunWriter:
     """Gather conformed rows and write them as sorted runs, for the survey's table and its extensions."""
 
     def __init__(self, task: MapTask) -> None:
         self._task = task
-        self._held: list[pa.Table] = []
+        self._held: dict[str, list[pa.Table]] = {table: [] for table in task.survey.tables}
         self._bytes = 0
         self._runs: dict[str, list[str]] = {table: [] for table in task.survey.tables}
         self._counts = {table: np.zeros(len(task.grid), dtype=np.int64) for table in task.survey.tables}
@@ -112,8 +146,15 @@ class _RunWriter:
     def add(self, table: pa.Table) -> None:
         """Take some rows, and write a run when enough are held."""
         self._rows += table.num_rows
-        self._held.append(table)
-        self._bytes += table.nbytes
+        for name, columns in self._task.survey.tables.items():
+            if not set(columns) <= set(table.column_names):
+                continue
+            own = table.select(columns)
+            if name != self._task.survey.name:
+                there = [pc.is_valid(own[column]) for column in columns[1:]]
+                own = own.filter(reduce(pc.or_, there))
+            self._held[name].append(own)
+            self._bytes += own.nbytes
         if self._bytes >= RUN_BYTES:
             self._flush()
 
@@ -133,22 +174,20 @@ class _RunWriter:
         return done
 
     def _flush(self) -> None:
-        if not self._bytes:
-            return
-        held = pa.concat_tables(self._held).combine_chunks()
-        self._held, self._bytes = [], 0
-        ids: Ids = held["source_id"].to_numpy()
-        if (np.diff(ids) < 0).any():
-            held = held.take(pa.array(np.argsort(ids, kind="stable")))
-        for table, columns in self._task.survey.tables.items():
-            own = held.select(columns)
-            if table != self._task.survey.name:
-                there = [pc.is_valid(own[name]) for name in columns[1:]]
-                own = own.filter(pc.or_(*there) if len(there) == 2 else there[0])
-            self._counts[table] += count_leaves(self._task.grid, own["source_id"].to_numpy())
+        for table, pieces in self._held.items():
+            if not pieces:
+                continue
+            own = pa.concat_tables(pieces).combine_chunks()
+            pieces.clear()
+            ids: Ids = own["source_id"].to_numpy()
+            if (np.diff(ids) < 0).any():
+                order = np.argsort(ids, kind="stable")
+                own, ids = own.take(pa.array(order)), ids[order]
+            self._counts[table] += count_leaves(self._task.grid, ids)
             own = _within(own, self._task.spans)
             if own.num_rows:
                 self._write(table, own)
+        self._bytes = 0
 
     def _write(self, table: str, rows: pa.Table) -> None:
         path = self._task.record.with_suffix("") / f"{table}-{len(self._runs[table]):04d}.parquet"

@@ -110,6 +110,11 @@ class Storage:
         """Tell whether a file is there."""
         return bool(self._opened[0].exists(self._full(key)))
 
+    def size(self, key: str) -> int | None:
+        """Return the bytes of a file; None if it is not there."""
+        fs, full = self._opened[0], self._full(key)
+        return int(fs.size(full)) if fs.exists(full) else None
+
     def names(self, folder: str) -> list[str]:
         """Return the sorted names in a folder; none if there is no such folder."""
         fs, full = self._opened[0], self._full(folder)

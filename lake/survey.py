@@ -147,13 +147,16 @@ class Survey:
             raise SurveyError(f"survey {self.name}: {listing(unknown)} not in the vocabulary; add them in lake/columns/")
         if next(iter(self.columns)) != "source_id" or "source_id" not in self.required:
             raise SurveyError(f"survey {self.name}: source_id must be the first column and required")
-        named = [*self.required, *self.lengths, *self.missing, *(c for names in self.extensions.values() for c in names)]
+        named = [*self.required, *self.lengths, *self.missing, *(mark.column for mark in self.marks)]
+        named += [name for names in self.extensions.values() for name in names]
         stray = sorted({name for name in named if name not in self.columns})
         if stray:
             raise SurveyError(f"survey {self.name}: {listing(stray)} named in the declaration but not among its columns")
         loose = [name for name in self.columns if pa.types.is_list(COLUMNS[name].type) and name not in self.lengths]
         if loose:
             raise SurveyError(f"survey {self.name}: list columns {listing(loose)} need a length in `lengths`")
+        if self.duplicates not in ("error", "most_complete"):
+            raise SurveyError(f"survey {self.name}: duplicates {self.duplicates!r} unknown; choose error or most_complete")
         if self.kind not in KINDS or not self.dialects or set(self.dialects) - set(DIALECTS):
             raise SurveyError(
                 f"survey {self.name}: kind {self.kind!r} or dialects {listing(self.dialects)} unknown; "

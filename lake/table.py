@@ -208,8 +208,8 @@ class Table:
                 f"table {self.name} has no row for {len(lost):,} of {len(wanted):,} ids, the first being {lost[0]}; "
                 "pass missing='null' to get nulls for them, or check that the ids are of the same Gaia release"
             )
-        taken = table.drop_columns(["source_id"]).combine_chunks().take(pa.array(at, mask=~there))
-        return to_frame(taken.add_column(0, "source_id", pa.array(wanted)))
+        taken = table.combine_chunks().take(pa.array(at, mask=~there))
+        return to_frame(taken.set_column(0, "source_id", pa.array(wanted)))
 
     def _by_file(self, ids: Ids) -> list[tuple[Any, Ids]]:
         """Split ascending ids by the files that would hold them; files without rows are left out."""

@@ -111,13 +111,16 @@ def _note_outside(table: pa.Table, name: str, outside: dict[str, tuple[int, obje
         there = np.arange(len(values))
     if known is None or not (pa.types.is_floating(values.type) or pa.types.is_integer(values.type)) or not len(values):
         return
-    # Limits of integers are compared as integers: ids do not survive a trip through float.
-    exact = int if pa.types.is_integer(values.type) else float
+    # Limits take the column's own type: ids do not survive a trip through float, and 1.001 is above itself as float32.
+    whole = pa.types.is_integer(values.type)
+    low, high = (
+        None if bound is None else pa.scalar(int(bound) if whole else bound, values.type) for bound in (known.low, known.high)
+    )
     bad = pc.invert(pc.is_finite(values))
-    if known.low is not None:
-        bad = pc.or_(bad, pc.less(values, pa.scalar(exact(known.low))))
-    if known.high is not None:
-        bad = pc.or_(bad, pc.greater(values, pa.scalar(exact(known.high))))
+    if low is not None:
+        bad = pc.or_(bad, pc.less(values, low))
+    if high is not None:
+        bad = pc.or_(bad, pc.greater(values, high))
     count = pc.sum(pc.fill_null(bad, False)).as_py() or 0
     if count:
         at = pc.index(pc.fill_null(bad, False), True).as_py()

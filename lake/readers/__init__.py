@@ -4,27 +4,20 @@ The form is recognised by content, never by extension. Columns come out under ca
 holds them; `lake.conform` gives them their types.
 """
 
-import gzip
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-
-from isal import isal_zlib
 
 from lake.errors import RawFileError
 from lake.readers.batch import RawBatch, Selection, select
 from lake.readers.binary import read_hdf5, read_parquet, read_votable
 from lake.readers.fits import read_fits
-from lake.readers.form import Form, recognise
+from lake.readers.form import DAMAGED, Form, recognise
 from lake.readers.text import read_text
 from lake.readers.zipped import read_zip
 from lake.survey import Survey
 
 __all__ = ["RawBatch", "read"]
-
-_DAMAGED = (gzip.BadGzipFile, zipfile.BadZipFile, zlib.error, isal_zlib.error)
 
 _READERS: dict[Form, Callable[[Path, Survey], Iterator[RawBatch]]] = {
     Form.TEXT: read_text,
@@ -56,7 +49,7 @@ def read(path: Path, survey: Survey) -> Iterator[RawBatch]:
         raise RawFileError(
             f"{path}: the compressed file ends too early, after {row:,} rows; it is truncated: fetch it again"
         ) from error
-    except _DAMAGED as error:
+    except DAMAGED as error:
         raise RawFileError(f"{path}: the compressed file is damaged, after {row:,} rows ({error}); fetch it again") from error
     if batch is None:
         raise RawFileError(f"{path}: no table of {survey.name} in it; expected columns {', '.join(survey.required)}")

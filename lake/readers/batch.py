@@ -104,7 +104,7 @@ def select(names: Sequence[str], survey: Survey, path: Path | str) -> Selection:
                 missing = [name for name in numbered if name not in held]
                 if missing:
                     raise RawFileError(
-                        f"{path}: {canonical} is flattened as {numbered[0]} ..., but {listing(missing)} is not there; fetch it again"
+                        f"{path}: {canonical} is flattened as {numbered[0]} ..., without {listing(missing)}; fetch it again"
                     )
                 flat[canonical] = tuple(held[name] for name in numbered)
                 break

@@ -37,7 +37,7 @@ def read_fits(path: Path, survey: Survey) -> Iterator[RawBatch]:
         wanted, held = header["NAXIS1"] * header["NAXIS2"] + header["PCOUNT"], _drained(stream)
         if held < wanted:
             raise RawFileError(
-                f"{path}: the header announces {header['NAXIS2']:,} rows in {wanted:,} bytes, but the file holds {held:,} of them; "
+                f"{path}: the header announces {header['NAXIS2']:,} rows in {wanted:,} bytes, but the file holds {held:,}; "
                 "it is truncated: fetch it again"
             )
     with fits.open(path) as hdus:

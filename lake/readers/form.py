@@ -3,14 +3,19 @@
 import enum
 import gzip
 import io
+import zipfile
+import zlib
 from pathlib import Path
 from typing import IO, cast
 
-from isal import igzip, isal_zlib
+from isal import igzip
+from isal.igzip_lib import IsalError
 
 from lake.errors import RawFileError
 
 _HEAD = 4096
+# What reading a damaged compressed stream raises; a truncated one raises EOFError.
+DAMAGED: tuple[type[Exception], ...] = (gzip.BadGzipFile, zipfile.BadZipFile, zlib.error, cast("type[Exception]", IsalError))
 
 
 class Form(enum.Enum):
@@ -48,7 +53,7 @@ def recognise(path: Path) -> Form:
             head = stream.read(_HEAD)
     except EOFError as error:
         raise RawFileError(f"{path}: the compressed file ends within its first bytes; it is truncated: fetch it again") from error
-    except (gzip.BadGzipFile, isal_zlib.error) as error:
+    except DAMAGED as error:
         raise RawFileError(f"{path}: the compressed file is damaged ({error}); fetch it again") from error
     if not head.strip():
         raise RawFileError(f"{path}: the file is empty; fetch it again")
