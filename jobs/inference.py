@@ -24,12 +24,10 @@ class Predict:
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """Predict one leaf."""
-        import torch
-
+        from models.device import one_thread
         from models.predict import predict_partition
 
-        # One thread per worker: workers share the cores, and sums then run in one order.
-        torch.set_num_threads(1)
+        one_thread()
         try:
             return predict_partition(table, loaded(self.folder))
         except (ValueError, FloatingPointError) as error:

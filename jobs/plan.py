@@ -10,7 +10,7 @@ from jobs.terminal import Steps, progress
 from lake.errors import LakeError
 from lake.ingest import build_id, builds
 from lake.ledger import RawFile, raw_files
-from lake.manifest import Manifest, read_manifest
+from lake.manifest import Manifest, is_there, read_manifest
 from lake.root import Lake, open_lake, read_catalog
 from lake.storage import Storage, ledger_key
 from lake.survey import Survey, surveys
@@ -96,6 +96,10 @@ def plan_survey(lake: Lake, survey: Survey) -> SurveyPlan:
             steps.append(Step(table, STALE, _reason(lake, survey, table, files), build, bytes=sum(file.bytes for file in files)))
             continue
         manifest = read_manifest(lake.storage, table, build)
+        gone = [part.key for part in manifest.partitions if not is_there(lake.storage, part)]
+        if gone:
+            steps.append(Step(table, STALE, f"{len(gone)} of its files are gone ({gone[0]})", build, bytes=manifest.bytes))
+            continue
         steps.append(_built_step(manifest, current.get(table)))
     return SurveyPlan(survey, files, tuple(steps))
 

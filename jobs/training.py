@@ -1,5 +1,6 @@
 """Train a model on the pretraining table: statistics of the whole table in one pass, then the training loop."""
 
+import importlib.util
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -63,12 +64,9 @@ def require_model(model: str) -> None:
     """
     if model not in MODELS:
         raise LakeError(f"no model {model!r}; there are {listing(MODELS)}")
-    try:
-        import crick  # noqa: F401
-        import safetensors  # noqa: F401
-        import torch  # noqa: F401
-    except ImportError as error:
-        raise LakeError(f"{model} needs {error.name}; pip install -c constraints.txt 'gaialake[models]'") from error
+    missing = [name for name in ("torch", "safetensors", "crick") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise LakeError(f"{model} needs {listing(missing)}; pip install -c constraints.txt 'gaialake[models]'")
 
 
 def training_id(join: Join, model: str, preset: str) -> str:
@@ -96,6 +94,7 @@ def train(lake: Lake, model: str, *, preset: str = DEFAULT_PRESET, run: Runner) 
     """
     require_model(model)
     from models.bundle import Bundle, save
+    from models.device import best_device
     from models.features import gaia_features
     from models.fit import fit
     from models.scaling import finish, merge
@@ -111,7 +110,7 @@ def train(lake: Lake, model: str, *, preset: str = DEFAULT_PRESET, run: Runner) 
         if not scaling.rows:
             raise LakeError("the pretraining table has no rows; ingest and publish gaia_dr3_xp first")
         try:
-            network, history = fit(_epochs(join), PRESETS[preset](), scaling, _SEED, device=_device(), progress=_show)
+            network, history = fit(_epochs(join), PRESETS[preset](), scaling, _SEED, device=best_device(), progress=_show)
         except (ValueError, FloatingPointError) as error:
             raise LakeError(f"training of {model} on {join.tables[0].name} failed: {error}") from error
         builds = {table.name: table.manifest.build for table in join.tables}
@@ -140,12 +139,6 @@ def _epochs(join: Join) -> Callable[[int], Iterator[pa.Table]]:
             yield join.read_leaf(int(leaf))
 
     return epoch
-
-
-def _device() -> str:
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _show(record: dict[str, Any]) -> None:

@@ -12,6 +12,8 @@ from lake.storage import Storage, ledger_key
 from lake.survey import Survey
 
 _THREADS = 4
+# Hashes are kept while they are made: those of a whole release take hours.
+_SAVE_EVERY = 100
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,8 @@ def raw_files(storage: Storage, survey: Survey, progress: Callable[[int, int], N
                 known[name] = {"bytes": stats[name].st_size, "mtime_ns": stats[name].st_mtime_ns, "sha256": checksum}
                 if progress:
                     progress(done, len(stale))
+                if done % _SAVE_EVERY == 0:
+                    _write(storage, survey, {"roots": ledger["roots"], "files": known})
         _write(storage, survey, {"roots": ledger["roots"], "files": known})
     found: dict[str, RawFile] = {}
     for name in sorted(names):

@@ -86,9 +86,11 @@ def _link(storage: Storage, table: str, keys: list[str]) -> None:
                 f"{error.filename} is named in the catalogue but not there; restore it or build {table} again"
             ) from error
         return
+    former = target.with_name(f"{fresh.name}.former")
     if target.exists():
-        shutil.rmtree(target)
+        target.rename(former)
     fresh.rename(target)
+    shutil.rmtree(former, ignore_errors=True)
 
 
 def to_yaml(content: Mapping[str, Any]) -> bytes:

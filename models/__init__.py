@@ -13,6 +13,7 @@ what is minimised                           :mod:`models.losses`
 the training loop                           :mod:`models.fit`
 a trained model on disk                     :mod:`models.bundle`
 predictions for one partition               :mod:`models.predict`
+GPU or CPU, and threads                     :mod:`models.device`
 ==========================================  ====================================
 
 A model goes through the modules in that order: ``gaia_features`` -> ``statistics`` (per partition)

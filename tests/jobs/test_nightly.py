@@ -259,3 +259,15 @@ def test_a_table_whose_manifest_was_lost_is_named_in_the_error(new_lake, capsys)
     assert "damaged" in capsys.readouterr().out
     assert nightly(folder) == BUILT
     assert read_manifest(lake.open(folder).storage, "catwise_andrae2023", build).rows > 0
+
+
+def test_a_night_remakes_a_partition_whose_file_is_gone(new_lake) -> None:
+    folder = new_lake(surveys=("catwise_andrae2023",))
+    assert nightly(folder) == BUILT
+    keys = [part.key for part in manifest(folder, "catwise_andrae2023").partitions if part.key]
+    held = (folder / keys[3]).read_bytes()
+    (folder / keys[3]).unlink()
+    others = {key: (folder / key).stat().st_ino for key in keys if key != keys[3]}
+    assert nightly(folder) == BUILT
+    assert (folder / keys[3]).read_bytes() == held
+    assert others == {key: (folder / key).stat().st_ino for key in others}
