@@ -15,7 +15,6 @@ from jobs.dialects import write
 from lake.conform import conform
 from lake.parquet import write_partition
 from lake.readers import read
-from lake.runs import _there
 from lake.surveys.gaia_dr3_xp import SURVEY
 
 _SMALL = ("bp_coefficients", "bp_coefficient_errors", "rp_coefficients", "rp_coefficient_errors")
@@ -72,8 +71,11 @@ def _digest(total: float, rows: int) -> tuple[float, float]:
 
 def _conformed(path: Path) -> pa.Table:
     """Return all rows as `lake.runs.map_file` would hold them: without the columns of an extension that the file lacks."""
-    batches = ((batch, _there(SURVEY, batch.absent)) for batch in read(path, SURVEY))
-    return pa.concat_tables(conform(batch, SURVEY, path, columns=columns)[0] for batch, columns in batches)
+    tables = []
+    for batch in read(path, SURVEY):
+        columns = [name for name in SURVEY.columns if name not in _LARGE or name not in batch.absent]
+        tables.append(conform(batch, SURVEY, path, columns=columns)[0])
+    return pa.concat_tables(tables)
 
 
 def _sum(table: pa.Table) -> tuple[float, float]:

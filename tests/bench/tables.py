@@ -1,6 +1,6 @@
 """Make the tables that several benchmarks share: an anchor of N rows and three tables that hold 40 % of its sources.
 
-They are as in facts on peers: the anchor has ra, dec (float64) and 20 float32, each other table 8 float32. Raw files are
+The anchor has ra, dec (float64) and 20 float32, each other table 8 float32. Raw files are
 Parquet, one per range of the sky; the tables are built from them by lake's own ingest, check and publish.
 """
 
