@@ -112,7 +112,7 @@ def audited(storage: Storage, manifest: Manifest, run: Runner, *, again: bool = 
     if manifest.checks is not None and not again:
         return manifest
     source = table_surveys().get(manifest.table)
-    return check(storage, manifest, run=run, limit=source.rows if source else None)
+    return check(storage, manifest, run=run, limit=source.rows if source else None, deep=again)
 
 
 def models_to_do(lake: Lake, train_models: Sequence[str]) -> list[str]:

@@ -1,4 +1,8 @@
-"""Audit a build before it is published: every file against the manifest, every value against the vocabulary."""
+"""Audit a build before it is published: every file against the manifest, every value against the vocabulary.
+
+A file that an earlier build was audited with, under the same limits, is not read again: files never change once written.
+``deep`` reads all of them, to find what a disk did to them.
+"""
 
 import hashlib
 from collections.abc import Mapping
@@ -12,8 +16,8 @@ import pyarrow.parquet as pq
 
 from lake.columns import COLUMNS
 from lake.errors import CheckError
-from lake.ingest import Runner, serial
-from lake.manifest import Manifest, Partition, add_up, write_manifest
+from lake.ingest import Runner, builds, serial
+from lake.manifest import Manifest, Partition, add_up, digest, is_there, write_manifest
 from lake.partition import Ids, file_name, first_id
 from lake.storage import Storage
 from lake.table import schema_named
@@ -34,7 +38,8 @@ def check_partition(task: CheckTask) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``file``; ``problems``: list of sentences, empty for a sound file; ``nulls``: column -> number of nulls.
+        ``file``; ``key`` and ``sha256`` of the file; ``problems``: list of sentences, empty for a sound file; ``nulls``:
+        column -> number of nulls.
     """
     part = task.part
     name = file_name(part.first, part.end)
@@ -46,7 +51,7 @@ def check_partition(task: CheckTask) -> dict[str, Any]:
     if part.key is not None:
         damage = _damage(task.storage, part)
         problems.extend([damage] if damage else _content_problems(task, nulls))
-    return {"file": name, "problems": problems, "nulls": nulls}
+    return {"file": name, "key": part.key, "sha256": part.sha256, "problems": problems, "nulls": nulls}
 
 
 def _damage(storage: Storage, part: Partition) -> str | None:
@@ -129,13 +134,38 @@ def _note_outside(table: pa.Table, name: str, outside: dict[str, tuple[int, obje
         outside[name] = (count + before[0], before[1], before[2]) if before else (count, values[at].as_py(), star)
 
 
-def check(storage: Storage, manifest: Manifest, *, run: Runner = serial, limit: int | None = None) -> Manifest:
+def _limits(manifest: Manifest) -> str:
+    """Hash what the values of a table are compared with."""
+    names = [one["name"] for one in manifest.columns]
+    return digest([[name, COLUMNS[name].low, COLUMNS[name].high] for name in names if name in COLUMNS])[:16]
+
+
+def _report_key(build: str) -> str:
+    return f"reports/{build}/check.json"
+
+
+def _audited_before(storage: Storage, manifest: Manifest) -> dict[str, dict[str, Any]]:
+    """Return the records of files that passed under the same limits and schema, by key."""
+    found: dict[str, dict[str, Any]] = {}
+    for build in builds(storage, manifest.table):
+        if storage.exists(_report_key(build)):
+            held = storage.read_json(_report_key(build))
+            if (held["limits"], held["schema"]) == (_limits(manifest), manifest.schema_hash):
+                found |= {record["key"]: record for record in held["files"] if record["key"]}
+    return found
+
+
+def check(
+    storage: Storage, manifest: Manifest, *, run: Runner = serial, limit: int | None = None, deep: bool = False
+) -> Manifest:
     """Audit a build; if it is sound, record so in its manifest and return that.
 
     Parameters
     ----------
     limit
         Number of rows that the published release holds; a build with more is refused.
+    deep
+        Whether to read files again that were audited as part of an earlier build.
 
     Raises
     ------
@@ -143,10 +173,16 @@ def check(storage: Storage, manifest: Manifest, *, run: Runner = serial, limit: 
         If anything is wrong; the build stays unpublished. The message lists the problems.
     """
     fields = tuple((one["name"], one["type"]) for one in manifest.columns)
-    records = list(
-        run(f"check {manifest.table}", check_partition, [CheckTask(storage, part, fields) for part in manifest.partitions])
-    )
-    problems = [problem for record in sorted(records, key=lambda one: one["file"]) for problem in record["problems"]]
+    before = {} if deep else _audited_before(storage, manifest)
+    known = {
+        part.first: before[part.key]
+        for part in manifest.partitions
+        if part.key in before and before[part.key]["sha256"] == part.sha256 and is_there(storage, part)
+    }
+    tasks = [CheckTask(storage, part, fields) for part in manifest.partitions if part.first not in known]
+    records = [*known.values(), *(run(f"check {manifest.table}", check_partition, tasks) if tasks else ())]
+    records.sort(key=lambda one: str(one["file"]))
+    problems = [problem for record in records for problem in record["problems"]]
     account = manifest.account
     if account["in"] != account["out"] + sum(account["dropped"].values()):
         problems.append(
@@ -164,6 +200,8 @@ def check(storage: Storage, manifest: Manifest, *, run: Runner = serial, limit: 
         raise CheckError(f"{what} failed its check and is not published; the catalogue is unchanged:\n  {shown}")
     nulls = add_up(record["nulls"] for record in records)
     passed: Mapping[str, Any] = {"files": len(records), "nulls": nulls}
+    report = {"table": manifest.table, "limits": _limits(manifest), "schema": manifest.schema_hash, "files": records}
+    storage.write_json(_report_key(manifest.build), report)
     done = replace(manifest, checks=passed)
     write_manifest(storage, done)
     return done

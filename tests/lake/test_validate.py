@@ -185,3 +185,18 @@ def test_a_repaired_build_can_be_checked_and_published(made, new_lake, build):
     new_lake.storage.path(key).unlink()
     fails(new_lake, made, "the file is gone")
     assert build.publish(new_lake, build.ingest(new_lake, CATWISE.name)) == [CATWISE.name]
+
+
+def test_a_file_that_passed_in_an_earlier_build_is_read_again_only_by_a_deep_check(made, new_lake):
+    passed = check(new_lake.storage, made)
+    read: list[object] = []
+
+    def counting(label, function, tasks):
+        read.extend(tasks)
+        return map(function, tasks)
+
+    again = check(new_lake.storage, passed, run=counting)
+    assert not [task for task in read if task.part.key]
+    assert again.checks == passed.checks
+    check(new_lake.storage, passed, run=counting, deep=True)
+    assert len(read) >= len([part for part in made.partitions if part.key])
