@@ -29,6 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except LakeError as error:
         terminal.complain(str(error))
         return FAILED
+    except OSError as error:
+        terminal.complain(f"{error}; what was published is untouched: run the same command again when the disk answers")
+        return FAILED
     except KeyboardInterrupt:
         terminal.complain("stopped; run the same command again to continue where it stopped")
         return STOPPED
@@ -77,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("surveys", metavar="SURVEY", nargs="+")
     one.add_argument("--raw", metavar="PATH", nargs="+", default=[], help="files or folders, remembered for later runs")
     one.add_argument("--replace", action="store_true", help="forget the paths that were named before")
-    verb("check", commands.check, "audit builds").add_argument(
+    verb("check", commands.check, "audit builds", runs=True).add_argument(
         "--deep", action="store_true", help="audit those that passed before as well"
     )
     verb("publish", commands.publish, "name checked builds in the catalogue")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from jobs import nightly as night
 from jobs import terminal
-from jobs.cluster import cluster, in_process
+from jobs.cluster import cluster
 from jobs.inference import derivation, predictions_build, predictions_name
 from jobs.lock import writing
 from jobs.plan import STALE, SurveyPlan, plan_survey, summary
@@ -22,6 +22,7 @@ from lake.manifest import Manifest, read_manifest
 from lake.pretrain import ANCHOR
 from lake.root import Lake, grid_of, init_lake, open_lake
 from lake.storage import LAKE, Storage
+from lake.survey import Survey
 from lake.survey import survey as declared
 from lake.survey import surveys as all_surveys
 
@@ -56,13 +57,10 @@ def ingest(options: argparse.Namespace) -> int:
     paths = [Path(path) for path in options.raw]
     if len(chosen) > 1 and any(path.is_file() for path in paths):
         raise LakeError("files belong to one survey: name one survey with --raw FILE..., or give folders")
+    if options.replace and not paths:
+        raise LakeError("--replace forgets the paths named before, so it needs --raw PATH... to take their place")
     if options.dry_run:
-        for one in chosen:
-            files = [file for path in paths for file in ledger.files_under(path, one)]
-            terminal.say(
-                f"{one.name}: would read {len(files)} files, {terminal.size(sum(file.stat().st_size for file in files))}"
-            )
-        return DONE
+        return _ingest_dry(options, chosen, paths)
     lake = _lake_or_new(options)
     with writing(lake.storage), cluster(options.profile) as run:
         for one in chosen:
@@ -76,6 +74,17 @@ def ingest(options: argparse.Namespace) -> int:
                 ledger.restore(lake.storage, one, before)
                 raise
     terminal.say(f"next: gaialake --lake {lake.storage.root} check")
+    return DONE
+
+
+def _ingest_dry(options: argparse.Namespace, chosen: list[Survey], paths: list[Path]) -> int:
+    if not paths:
+        lake = _lake(options)
+        night.show_plan([plan_survey(lake, one, save=False) for one in chosen], [])
+    for one in chosen if paths else ():
+        files = [file for path in paths for file in ledger.files_under(path, one)]
+        held = terminal.size(sum(file.stat().st_size for file in files))
+        terminal.say(f"{one.name}: would read {len(files)} files, {held}")
     return DONE
 
 
@@ -101,15 +110,19 @@ def _show_account(manifest: Manifest) -> None:
 def check(options: argparse.Namespace) -> int:
     """Audit the builds that should be published."""
     lake = _lake(options)
-    with writing(lake.storage):
+    if options.dry_run:
+        for manifest in _wanted(lake, save=False):
+            due = options.deep or manifest.checks is None
+            terminal.say(
+                f"{manifest.table} {manifest.build}: {'would be audited' if due else 'passed before'}, {manifest.rows:,} rows"
+            )
+        return DONE
+    with writing(lake.storage), cluster(options.profile) as run:
         for manifest in _wanted(lake):
-            name = f"{manifest.table} {manifest.build}"
             if manifest.checks is not None and not options.deep:
-                terminal.say(f"{name}: passed before (--deep reads it again)")
-            elif options.dry_run:
-                terminal.say(f"{name}: would be audited, {manifest.rows:,} rows")
+                terminal.say(f"{manifest.table} {manifest.build}: passed before (--deep reads it again)")
             else:
-                night.audited(lake.storage, manifest, in_process, again=options.deep)
+                night.audited(lake.storage, manifest, run, again=options.deep)
                 _show_account(manifest)
     terminal.say(f"next: gaialake --lake {lake.storage.root} publish")
     return DONE
@@ -118,15 +131,14 @@ def check(options: argparse.Namespace) -> int:
 def publish(options: argparse.Namespace) -> int:
     """Name checked builds in the catalogue."""
     lake = _lake(options)
+    if options.dry_run:
+        for manifest in _wanted(lake, save=False):
+            there = f"/{manifest.build}.json" in lake.published.get(manifest.table, "")
+            state = "published" if there else "would be published" if manifest.checks is not None else "not checked"
+            terminal.say(f"{manifest.table} {manifest.build}: {state}")
+        return DONE
     with writing(lake.storage):
-        manifests = _wanted(lake)
-        if options.dry_run:
-            for manifest in manifests:
-                there = f"/{manifest.build}.json" in lake.published.get(manifest.table, "")
-                state = "published" if there else "would be published" if manifest.checks is not None else "not checked"
-                terminal.say(f"{manifest.table} {manifest.build}: {state}")
-            return DONE
-        changed = publish_builds(lake.storage, manifests)
+        changed = publish_builds(lake.storage, _wanted(lake))
     terminal.say(f"published: {', '.join(changed) if changed else 'nothing new'}")
     terminal.say(f"catalogue: {lake.storage.root}/catalog.yaml")
     return DONE
@@ -135,7 +147,7 @@ def publish(options: argparse.Namespace) -> int:
 def plan(options: argparse.Namespace) -> int:
     """Say what is stale and why."""
     lake = _lake(options)
-    night.show_plan(make_plan(lake), night.models_to_do(lake, []))
+    night.show_plan(make_plan(lake, save=False), night.models_to_do(lake, []))
     return DONE
 
 
@@ -185,7 +197,7 @@ def status(options: argparse.Namespace) -> int:
     ]
     terminal.table(("published table", "rows", "bytes", "build", "created"), rows, right=(1, 2))
     for left in scratch_left(lake.storage):
-        terminal.say(f"unfinished: {left}; the nightly, or the command that was stopped, continues it")
+        terminal.say(f"unfinished work on {left}: the next run that needs it continues there")
     return DONE
 
 
@@ -224,10 +236,13 @@ def _lake_or_new(options: argparse.Namespace) -> Lake:
     return made
 
 
-def _wanted(lake: Lake) -> list[Manifest]:
-    """Return the manifests of the builds that the current raw files and models ask for, as far as they exist."""
-    steps = [step for one in make_plan(lake) for step in one.steps if step.state != STALE]
-    found = [read_manifest(lake.storage, step.table, step.build) for step in steps]
+def _wanted(lake: Lake, *, save: bool = True) -> list[Manifest]:
+    """Return the manifests of the builds that the current raw files and models ask for, as far as they exist; name the others."""
+    steps = [step for one in make_plan(lake, save=save) for step in one.steps]
+    for step in steps:
+        if step.state == STALE:
+            terminal.say(f"{step.table}: stale, to be built by `ingest` or `nightly` first: {step.why}")
+    found = [read_manifest(lake.storage, step.table, step.build) for step in steps if step.state != STALE]
     for model in MODELS if ANCHOR in lake.published else ():
         table, build = predictions_name(model), predictions_build(lake, model)
         if build is not None and build in builds(lake.storage, table):

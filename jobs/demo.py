@@ -11,6 +11,7 @@ from lake.root import grid_of, init_lake, open_lake
 
 STARS = 50_000
 _LEAVES = 30
+_LEAST_STARS = 100
 
 
 def demo(folder: Path, *, stars: int = STARS, profile: str = "local") -> int:
@@ -28,10 +29,14 @@ def demo(folder: Path, *, stars: int = STARS, profile: str = "local") -> int:
     except ImportError as error:
         raise LakeError(f"the demo needs {error.name}; pip install -c constraints.txt 'gaialake[demo]'") from error
 
+    if stars < _LEAST_STARS:
+        raise LakeError(f"--stars {stars}: the demo needs {_LEAST_STARS} stars or more")
     begun = time.monotonic()
     mark = folder / "raw" / "SYNTHETIC.txt"
     if folder.exists() and any(folder.iterdir()) and not mark.exists():
         raise LakeError(f"{folder} holds something else than a demo; give an empty folder with --dir")
+    if mark.exists() and f", {stars} stars" not in mark.read_text():
+        raise LakeError(f"{folder} holds a demo with another number of stars; give another folder with --dir")
     if not mark.exists():
         say(f"make a synthetic sky of {stars:,} stars")
         shutil.rmtree(folder / "raw.part", ignore_errors=True)

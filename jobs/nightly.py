@@ -12,10 +12,11 @@ from jobs.inference import predict, predictions_build, predictions_name
 from jobs.lock import writing
 from jobs.plan import FRESH, SurveyPlan, plan
 from jobs.terminal import say, size, table
-from jobs.training import DEFAULT_PRESET, MODELS, current_bundle, train, training_id
+from jobs.training import DEFAULT_PRESET, MODELS, current_bundle, require_model, train, training_id
 from lake.catalog import publish
 from lake.ingest import Runner, ingest
-from lake.manifest import Manifest, read_manifest
+from lake.manifest import Manifest, is_there, read_manifest
+from lake.plain import mend_derived
 from lake.pretrain import ANCHOR
 from lake.root import Lake, open_lake
 from lake.storage import Storage
@@ -67,8 +68,10 @@ def nightly(lake: Lake, *, profile: str = "local", train_models: Sequence[str] =
     LakeError
         If anything failed; the catalogue then still names the old builds. `BusyError` if another writer is at work.
     """
+    for model in train_models:
+        require_model(model)
     if dry_run:
-        show_plan(plan(lake), models_to_do(lake, train_models))
+        show_plan(plan(lake, save=False), models_to_do(lake, train_models))
         return DONE
     with writing(lake.storage), cluster(profile) as run:
         night = Night()
@@ -76,6 +79,7 @@ def nightly(lake: Lake, *, profile: str = "local", train_models: Sequence[str] =
             plans = plan(lake)
             todo = models_to_do(lake, train_models)
         if all(step.state == FRESH for one in plans for step in one.steps) and not todo:
+            mend_derived(lake.storage)
             say("nothing to do: every table is published as its raw files, declarations and models ask for")
             return NOTHING
         changed = build_tables(lake, plans, night, run)
@@ -100,6 +104,8 @@ def build_tables(lake: Lake, plans: Sequence[SurveyPlan], night: Night, run: Run
                 manifests.extend(outcome.manifests)
         else:
             manifests.extend(read_manifest(lake.storage, step.table, step.build) for step in one.steps)
+    if not manifests:
+        return []
     with night.step("check"):
         manifests = [audited(lake.storage, manifest, run) for manifest in manifests]
     with night.step("publish") as record:
@@ -128,9 +134,11 @@ def models_to_do(lake: Lake, train_models: Sequence[str]) -> list[str]:
         ):
             todo.append(f"train {model}: the published tables are not those of its current bundle")
         elif current_bundle(lake.storage, model) is not None:
-            held = lake.published.get(predictions_name(model), "")
-            if f"/{predictions_build(lake, model)}.json" not in held:
+            table = predictions_name(model)
+            if f"/{predictions_build(lake, model)}.json" not in lake.published.get(table, ""):
                 todo.append(f"predict {model}: bundle or published tables changed since its last predictions")
+            elif not all(is_there(lake.storage, part) for part in lake.table(table).manifest.partitions):
+                todo.append(f"predict {model}: files of its predictions are gone")
     return todo
 
 

@@ -66,8 +66,13 @@ def registered(storage: Storage) -> list[Survey]:
     return found
 
 
-def plan(lake: Lake, only: Sequence[str] | None = None) -> list[SurveyPlan]:
+def plan(lake: Lake, only: Sequence[str] | None = None, *, save: bool = True) -> list[SurveyPlan]:
     """Return the state of every registered survey (or of some); raw files that were touched are hashed.
+
+    Parameters
+    ----------
+    save
+        Whether to keep the hashes; only who holds the lake's lock may.
 
     Raises
     ------
@@ -80,13 +85,13 @@ def plan(lake: Lake, only: Sequence[str] | None = None) -> list[SurveyPlan]:
     if missing:
         name = sorted(missing)[0]
         raise LakeError(f"{name}: no raw files are registered; `gaialake --lake {lake.storage.root} ingest {name} --raw PATH...`")
-    return [plan_survey(lake, survey) for survey in chosen]
+    return [plan_survey(lake, survey, save=save) for survey in chosen]
 
 
-def plan_survey(lake: Lake, survey: Survey) -> SurveyPlan:
-    """Return the state of one survey's tables."""
+def plan_survey(lake: Lake, survey: Survey, *, save: bool = True) -> SurveyPlan:
+    """Return the state of one survey's tables (see `plan`)."""
     with ExitStack() as shown:
-        files = tuple(raw_files(lake.storage, survey, _hashing(survey.name, shown)))
+        files = tuple(raw_files(lake.storage, survey, _hashing(survey.name, shown), save=save))
     hashes = [file.sha256 for file in files]
     current = {name: held["metadata"].get("build") for name, held in read_catalog(lake.storage).get("sources", {}).items()}
     steps = []
@@ -117,7 +122,7 @@ def _hashing(name: str, shown: ExitStack) -> Callable[[int, int], None]:
 
 
 def _built_step(manifest: Manifest, published: str | None) -> Step:
-    if published == manifest.build:
+    if manifest.checks is not None and published == manifest.build:
         state, why = FRESH, "inputs, declaration and step versions are those of the published build"
     elif manifest.checks is not None:
         state, why = CHECKED, "built and checked, not published"

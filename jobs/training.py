@@ -1,7 +1,6 @@
 """Train a model on the pretraining table: statistics of the whole table in one pass, then the training loop."""
 
 import importlib.util
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import reduce
@@ -144,8 +143,3 @@ def _epochs(join: Join) -> Callable[[int], Iterator[pa.Table]]:
 def _show(record: dict[str, Any]) -> None:
     words = [f"{name} {record[name]:.4f}" for name in ("train_loss", "validation_loss") if record.get(name) is not None]
     say(f"  epoch {record['epoch'] + 1}: {', '.join(words)}")
-
-
-def bundle_summary(folder: Path) -> dict[str, Any]:
-    """Return what a bundle says of itself, without its weights."""
-    return dict(json.loads((folder / "bundle.json").read_text()))

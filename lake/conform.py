@@ -54,7 +54,7 @@ def conform(
             arrays.append(pa.nulls(rows, field.type))
             continue
         try:
-            raw = _forget(batch.table[field.name].combine_chunks(), survey.missing.get(field.name, ()))
+            raw = _forget(_plain(batch.table[field.name].combine_chunks()), survey.missing.get(field.name, ()))
             arrays.append(_coerced(_in_units(raw, field.name, survey), field.type))
         except (_MisfitError, ArrayTextError) as error:
             raise _located(error, batch, survey, path, field) from error
@@ -120,11 +120,27 @@ def _refuse_release(table: pa.Table, mark: Mark, survey: Survey, path: object) -
         )
 
 
+def _plain(values: pa.Array) -> pa.Array:
+    """Return dictionary and large text columns, as other tools write them to Parquet, as what they stand for."""
+    if pa.types.is_dictionary(values.type):
+        values = pc.cast(values, values.type.value_type)
+    return pc.cast(values, pa.string()) if pa.types.is_large_string(values.type) else values
+
+
 def _forget(values: pa.Array, sentinels: tuple[float | str, ...]) -> pa.Array:
     for sentinel in sentinels:
-        if isinstance(sentinel, str) == pa.types.is_string(values.type):
+        if isinstance(sentinel, str) == pa.types.is_string(values.type) and _holds(values.type, sentinel):
             values = pc.if_else(pc.equal(values, pa.scalar(sentinel, values.type)), pa.scalar(None, values.type), values)
     return values
+
+
+def _holds(kind: pa.DataType, sentinel: float | str) -> bool:
+    """Tell whether a raw column of this type can hold the sentinel at all."""
+    try:
+        pa.scalar(sentinel, kind)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError, OverflowError):
+        return False
+    return not pa.types.is_null(kind)
 
 
 @lru_cache(maxsize=256)
@@ -145,8 +161,6 @@ def _coerced(values: pa.Array, kind: pa.DataType) -> pa.Array:
     """Turn a raw column into its declared type without loss, or raise `_MisfitError`."""
     if pa.types.is_null(values.type):
         return pa.nulls(len(values), kind)
-    if pa.types.is_dictionary(values.type) or pa.types.is_large_string(values.type):
-        values = pc.cast(values, pa.string() if pa.types.is_large_string(values.type) else values.type.value_type)
     if pa.types.is_fixed_size_list(kind):
         return _lists(values, kind)
     if pa.types.is_floating(kind):
@@ -171,7 +185,11 @@ def _floats(values: pa.Array, kind: pa.DataType) -> pa.Array:
         if pc.any(infinite).as_py():
             raise _MisfitError(f"{pc.sum(infinite).as_py():,} infinite values", pc.index(infinite, True).as_py())
         values = pc.if_else(pc.is_nan(values), pa.scalar(None, values.type), values)
-    return pc.cast(values, kind, safe=False)
+    narrow = pc.cast(values, kind, safe=False)
+    if narrow.type != values.type and pc.all(pc.is_finite(narrow)).as_py() is False:
+        row = pc.index(pc.is_inf(narrow), True).as_py()
+        raise _MisfitError(f"{values[row].as_py()!r} is beyond {kind}", row)
+    return narrow
 
 
 def _integers(values: pa.Array, kind: pa.DataType) -> pa.Array:

@@ -153,6 +153,7 @@ def derive(storage: Storage, join: Join, derivation: Derivation, *, run: Runner 
     if build in builds(storage, derivation.name):
         done = read_manifest(storage, derivation.name, build)
         if all(is_there(storage, part) for part in done.partitions):
+            shutil.rmtree(storage.path(f"scratch/{derivation.name}"), ignore_errors=True)
             return Outcome((done,))
     folder = storage.path(f"scratch/{derivation.name}/{build}")
     older = _older_partitions(storage, derivation.name)
@@ -175,8 +176,7 @@ def derive(storage: Storage, join: Join, derivation: Derivation, *, run: Runner 
     )
     write_manifest(storage, manifest)
     clear_remains(storage, derivation.name, build)
-    if folder.exists():
-        shutil.rmtree(folder)
+    shutil.rmtree(folder.parent, ignore_errors=True)
     return Outcome((manifest,), reduced=len(tasks), reused=reused)
 
 

@@ -34,7 +34,7 @@ from lake.manifest import (
 from lake.merge import ReduceTask, reduce_partition
 from lake.partition import Grid, file_edges
 from lake.runs import MapTask, input_of, map_file, union
-from lake.storage import Storage
+from lake.storage import Storage, write_whole
 from lake.survey import Survey
 
 STEPS = {"read": 1, "conform": 1, "merge": 1}
@@ -105,14 +105,16 @@ def ingest(storage: Storage, grid: Grid, survey: Survey, files: Sequence[RawFile
     hashes = [file.sha256 for file in files]
     wanted = {table: build_id(table, survey, grid, hashes) for table in survey.tables}
     done = [read_manifest(storage, table, build) for table, build in wanted.items() if build in builds(storage, table)]
+    # Runs and finished partitions depend on contents, not on the build: one bad file, replaced, costs only itself.
+    folder = storage.path(f"scratch/{survey.name}/{digest([survey.fingerprint, STEPS, grid.id])[:16]}")
     if len(done) == len(wanted) and all(is_there(storage, part) for manifest in done for part in manifest.partitions):
+        shutil.rmtree(folder.parent, ignore_errors=True)
         return Outcome(tuple(done))
-    folder = storage.path(f"scratch/{survey.name}/{wanted[survey.name]}")
     work = _Work(storage, grid, survey, sorted(files, key=lambda file: file.sha256), wanted, folder, run)
     outcome = work.carry_out()
     for table, build in wanted.items():
         clear_remains(storage, table, build)
-    # Scratch of builds that were given up, because raw files changed since, goes as well.
+    # That of another declaration or grid, given up since, goes as well.
     shutil.rmtree(folder.parent)
     return outcome
 
@@ -132,6 +134,7 @@ class _Work:
     ) -> None:
         self.storage, self.grid, self.survey, self.files = storage, grid, survey, files
         self.wanted, self.folder, self.run = wanted, folder, run
+        self._files = {file.sha256: file for file in files}
         self.started = time.monotonic()
         self.older = {table: self._older(table) for table in wanted}
 
@@ -169,17 +172,11 @@ class _Work:
     def _count_attempt(self) -> int:
         marker = self.folder / "attempts"
         attempts = int(marker.read_text()) + 1 if marker.exists() else 1
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            marker.write_text(str(attempts))
-        except OSError as error:
-            from lake.storage import unwritable
-
-            raise unwritable(marker, error) from error
+        write_whole(marker, str(attempts).encode())
         return attempts
 
     def _file(self, sha256: str) -> RawFile:
-        return next(file for file in self.files if file.sha256 == sha256)
+        return self._files[sha256]
 
     def _known_inputs(self, table: str) -> dict[str, Input]:
         """Return what earlier builds know of the current raw files, under their current names."""
@@ -245,8 +242,8 @@ class _Work:
     def _with_runs(self, task: ReduceTask, records: dict[str, Any]) -> ReduceTask:
         found: list[tuple[str, str, str]] = []
         for sha, name, _ in task.runs:
-            paths = records[sha]["tables"][task.table]["runs"] if sha in records else ()
-            found.extend((sha, name, path) for path in paths)
+            names = records[sha]["tables"][task.table]["runs"] if sha in records else ()
+            found.extend((sha, name, str(self.folder / run)) for run in names)
         return ReduceTask(**{**task.__dict__, "runs": tuple(found)})
 
     def _reduce(self, tasks: list[ReduceTask]) -> Iterator[tuple[ReduceTask, Partition]]:
@@ -286,5 +283,5 @@ class _Work:
 
 
 def scratch_left(storage: Storage) -> list[str]:
-    """Return the unfinished builds, as ``<survey>/<build>``."""
-    return [f"{name}/{build}" for name in storage.names("scratch") for build in storage.names(f"scratch/{name}")]
+    """Return the tables and surveys with work that an unfinished run left."""
+    return [name for name in storage.names("scratch") if storage.names(f"scratch/{name}")]

@@ -63,10 +63,17 @@ def restore(storage: Storage, survey: Survey, ledger: dict[str, Any]) -> None:
     _write(storage, survey, ledger)
 
 
-def raw_files(storage: Storage, survey: Survey, progress: Callable[[int, int], None] | None = None) -> list[RawFile]:
+def raw_files(
+    storage: Storage, survey: Survey, progress: Callable[[int, int], None] | None = None, *, save: bool = True
+) -> list[RawFile]:
     """Return the survey's raw files, sorted by name, each content once; hash those that are new or were touched.
 
     Everything under the lake's own ``raw/<survey>/`` counts as well as what was registered.
+
+    Parameters
+    ----------
+    save
+        Whether to keep new hashes; only who holds the lake's lock may, or what another writer registers is lost.
 
     Raises
     ------
@@ -99,9 +106,10 @@ def raw_files(storage: Storage, survey: Survey, progress: Callable[[int, int], N
                 known[name] = {"bytes": stats[name].st_size, "mtime_ns": stats[name].st_mtime_ns, "sha256": checksum}
                 if progress:
                     progress(done, len(stale))
-                if done % _SAVE_EVERY == 0:
+                if save and done % _SAVE_EVERY == 0:
                     _write(storage, survey, {"roots": ledger["roots"], "files": known})
-        _write(storage, survey, {"roots": ledger["roots"], "files": known})
+        if save:
+            _write(storage, survey, {"roots": ledger["roots"], "files": known})
     found: dict[str, RawFile] = {}
     for name in sorted(names):
         entry = known[name]
@@ -144,7 +152,13 @@ def _sha256(path: Path) -> str:
 def _read(storage: Storage, survey: Survey) -> dict[str, Any]:
     key = ledger_key(survey.name)
     held = storage.read_json(key) if storage.exists(key) else {}
-    return {"roots": held.get("roots", []), "files": held.get("files", {})}
+    roots, files = (held.get("roots", []), held.get("files", {})) if isinstance(held, dict) else (None, None)
+    if not isinstance(roots, list) or not isinstance(files, dict):
+        raise LakeError(
+            f"{storage.root}/{key}: not a ledger of raw files; restore it, or delete it and name the files again with "
+            f"`gaialake ingest {survey.name} --raw PATH...`"
+        )
+    return {"roots": roots, "files": files}
 
 
 def _write(storage: Storage, survey: Survey, ledger: dict[str, Any]) -> None:

@@ -56,7 +56,7 @@ class ReduceTask:
     @property
     def record(self) -> Path:
         """Done-record of the task."""
-        return self.folder / "reduce" / f"{self.table}-{self.first:06d}-{self.end - 1:06d}.json"
+        return self.folder / "reduce" / f"{self.table}-{self.first:06d}-{self.end - 1:06d}-{self.content[:12]}.json"
 
 
 def reduce_partition(task: ReduceTask) -> Partition:
@@ -93,11 +93,13 @@ def reduce_partition(task: ReduceTask) -> Partition:
 
 
 class _Run:
-    """One open run, read by ranges of ids."""
+    """One run, read by ranges of ids; its file is open only while it is read, for there may be thousands."""
 
     def __init__(self, path: str, low: int, high: int) -> None:
-        self.file = pq.ParquetFile(path)
-        statistics = [self.file.metadata.row_group(i).column(0).statistics for i in range(self.file.num_row_groups)]
+        self._path = path
+        self._metadata = pq.read_metadata(path)
+        groups = range(self._metadata.num_row_groups)
+        statistics = [self._metadata.row_group(i).column(0).statistics for i in groups]
         self._low = np.array([one.min for one in statistics], dtype=np.int64)
         self._high = np.array([one.max for one in statistics], dtype=np.int64)
         self.ids = self.read(low, high, ["source_id"])["source_id"].to_numpy()
@@ -106,7 +108,8 @@ class _Run:
         """Return rows with low <= source_id < high."""
         first = int(np.searchsorted(self._high, low))
         last = int(np.searchsorted(self._low, high))
-        table = self.file.read_row_groups(list(range(first, last)), columns=columns, use_threads=False)
+        with pq.ParquetFile(self._path, metadata=self._metadata) as file:
+            table = file.read_row_groups(list(range(first, last)), columns=columns, use_threads=False)
         begin, end = np.searchsorted(table["source_id"].to_numpy(), [low, high])
         return table.slice(begin, end - begin)
 
@@ -125,19 +128,15 @@ class _Merge:
         task = self._task
         low, high = first_id(task.first), first_id(task.end)
         runs = [_Run(path, low, high) for _, _, path in task.runs]
-        try:
-            schema = task.survey.schema(task.table)
-            ids = np.unique(np.concatenate([run.ids for run in runs])) if runs else np.empty(0, dtype=np.int64)
-            leaves = np.diff(np.searchsorted(ids, [first_id(edge) for edge in task.leaves]))
-            self.leaf_rows = tuple(leaves.tolist())
-            begin = 0
-            for end in group_edges(leaves[leaves > 0].tolist(), group_rows(schema)):
-                bound = int(ids[end]) if end < len(ids) else high
-                yield self._merged(runs, int(ids[begin]), bound).cast(schema)
-                begin = end
-        finally:
-            for run in runs:
-                run.file.close()
+        schema = task.survey.schema(task.table)
+        ids = np.unique(np.concatenate([run.ids for run in runs])) if runs else np.empty(0, dtype=np.int64)
+        leaves = np.diff(np.searchsorted(ids, [first_id(edge) for edge in task.leaves]))
+        self.leaf_rows = tuple(leaves.tolist())
+        begin = 0
+        for end in group_edges(leaves[leaves > 0].tolist(), group_rows(schema)):
+            bound = int(ids[end]) if end < len(ids) else high
+            yield self._merged(runs, int(ids[begin]), bound).cast(schema)
+            begin = end
 
     def _merged(self, runs: list[_Run], low: int, high: int) -> pa.Table:
         pieces = [(rank, run.read(low, high)) for rank, run in enumerate(runs)]

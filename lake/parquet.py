@@ -8,6 +8,7 @@ import hashlib
 import os
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,6 +84,15 @@ class Written:
     sha256: str
 
 
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Report what the disk refuses as an error of writing this file; errors of reading the rows keep their own words."""
+    try:
+        yield
+    except OSError as error:
+        raise unwritable(path, error) from error
+
+
 def write_partition(path: Path, schema: pa.Schema, groups: Iterable[pa.Table], *, level: int = 3) -> Written | None:
     """Write row groups to a file that appears only when it is whole, read-only; no rows, no file.
 
@@ -92,35 +102,39 @@ def write_partition(path: Path, schema: pa.Schema, groups: Iterable[pa.Table], *
         If the disk is full or the folder not writable; no part of the file remains.
     """
     beside = path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex[:6]}")
-    floats = _float_leaves(schema)
     texts = [field.name for field in schema if pa.types.is_string(field.type) or pa.types.is_boolean(field.type)]
     rows = 0
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with pq.ParquetWriter(
-            beside,
-            schema,
-            compression="zstd",
-            compression_level=level,
-            use_dictionary=texts,
-            use_byte_stream_split=floats,
-            write_statistics=["source_id"],
-            data_page_size=1 << 20,
-            write_page_index=False,
-        ) as writer:
+        with _writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            writer = pq.ParquetWriter(
+                beside,
+                schema,
+                compression="zstd",
+                compression_level=level,
+                use_dictionary=texts,
+                use_byte_stream_split=_float_leaves(schema),
+                write_statistics=["source_id"],
+                data_page_size=1 << 20,
+                write_page_index=False,
+            )
+        try:
             for group in groups:
-                if group.num_rows:
-                    writer.write_table(group, row_group_size=max(1, group.num_rows))
-                    rows += group.num_rows
+                with _writing(path):
+                    if group.num_rows:
+                        writer.write_table(group, row_group_size=max(1, group.num_rows))
+                rows += group.num_rows
+        finally:
+            with _writing(path):
+                writer.close()
         if not rows:
             return None
-        with beside.open("rb") as file:
-            checksum = hashlib.file_digest(file, "sha256").hexdigest()
-            os.fsync(file.fileno())
-        beside.chmod(0o444)
-        beside.replace(path)
-    except OSError as error:
-        raise unwritable(path, error) from error
+        with _writing(path):
+            with beside.open("rb") as file:
+                checksum = hashlib.file_digest(file, "sha256").hexdigest()
+                os.fsync(file.fileno())
+            beside.chmod(0o444)
+            beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
     return Written(rows=rows, bytes=path.stat().st_size, sha256=checksum)

@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
-from lake.errors import LakeError
-from lake.root import open_lake
+from lake.manifest import digest
+from lake.root import Lake, open_lake
 from lake.storage import CATALOG, PLAIN_CATALOG, Storage
 
 
@@ -21,11 +21,7 @@ def derive_plain(storage: Storage) -> None:
     the data alone. A table without rows has no files and no entry in it.
     """
     lake = open_lake(storage.root)
-    files: dict[str, list[str]] = {}
-    for name in lake.names:
-        keys = [part.key for part in lake.table(name).manifest.partitions if part.key]
-        if keys:
-            files[name] = keys
+    files = _files(lake)
     data, entries = {}, {}
     for name, keys in files.items():
         kwargs: dict[str, Any] = {"url": [f"{{CATALOG_DIR}}/{key}" for key in keys], "storage_options": "{STORAGE_OPTIONS}"}
@@ -44,7 +40,7 @@ def derive_plain(storage: Storage) -> None:
         }
     content = {
         "version": 2,
-        "metadata": {"derived_from": CATALOG, "sha256": _catalog_hash(storage)},
+        "metadata": {"derived_from": CATALOG, "sha256": _state(lake)},
         "aliases": {name: name for name in files},
         "user_parameters": {},
         "data": data,
@@ -59,32 +55,52 @@ def derive_plain(storage: Storage) -> None:
     storage.write_bytes(PLAIN_CATALOG, to_yaml(content))
 
 
-def _catalog_hash(storage: Storage) -> str:
-    return hashlib.sha256(storage.read_bytes(CATALOG)).hexdigest()
+def _files(lake: Lake) -> dict[str, list[str]]:
+    """Return table -> keys of its files, for tables that have rows."""
+    keys = {name: [part.key for part in lake.table(name).manifest.partitions if part.key] for name in lake.names}
+    return {name: held for name, held in keys.items() if held}
+
+
+def _state(lake: Lake) -> str:
+    """Hash the catalogue and every file it leads to: a remade file has a new key or content under the same build."""
+    parts = {name: [[part.key, part.sha256] for part in lake.table(name).manifest.partitions] for name in lake.names}
+    return digest([hashlib.sha256(lake.storage.read_bytes(CATALOG)).hexdigest(), parts])
 
 
 def mend_derived(storage: Storage) -> None:
-    """Derive again what a run that ended right after replacing the catalogue could not."""
+    """Derive again what is not of the catalogue: after a run that was killed in between, or a file that was remade."""
     if not storage.exists(CATALOG):
         return
-    if not storage.exists(PLAIN_CATALOG) or _catalog_hash(storage).encode() not in storage.read_bytes(PLAIN_CATALOG):
+    lake = open_lake(storage.root)
+    sound = storage.exists(PLAIN_CATALOG) and _state(lake).encode() in storage.read_bytes(PLAIN_CATALOG)
+    if not sound or not _links_hold(lake):
         derive_plain(storage)
 
 
+def _links_hold(lake: Lake) -> bool:
+    """Tell whether the links of every table that has any are those of its files."""
+    if not lake.storage.is_local:
+        return True
+    for table, keys in _files(lake).items():
+        folder = lake.storage.path(f"current/{table}")
+        for key in keys if folder.exists() else ():
+            link, file = folder / key.rsplit("/", 1)[-1], lake.storage.path(key)
+            if not link.exists() or (file.exists() and not link.samefile(file)):
+                return False
+    return True
+
+
 def _link(storage: Storage, table: str, keys: list[str]) -> None:
-    """Replace ``current/<table>`` by links to the published files; file systems without hard links go without it."""
+    """Replace ``current/<table>`` by links to the published files, as far as that can be done."""
     target = storage.path(f"current/{table}")
     fresh = target.with_name(f".{table}.{uuid.uuid4().hex[:8]}")
     fresh.mkdir(parents=True)
     try:
         for key in keys:
             os.link(storage.path(key), fresh / key.rsplit("/", 1)[-1])
-    except OSError as error:
+    except OSError:
+        # No hard links on this file system, or a file is gone; the night that makes it again links it.
         shutil.rmtree(fresh)
-        if isinstance(error, FileNotFoundError):
-            raise LakeError(
-                f"{error.filename} is named in the catalogue but not there; restore it or build {table} again"
-            ) from error
         return
     former = target.with_name(f"{fresh.name}.former")
     if target.exists():

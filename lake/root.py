@@ -14,7 +14,7 @@ from lake.join import Join, join
 from lake.manifest import LAYOUT, manifest_at
 from lake.partition import LEAF_ROWS, N_PIXELS, Grid, release_grid, split, uniform
 from lake.pretrain import SOURCES, pretrain
-from lake.storage import CATALOG, LAKE, Storage
+from lake.storage import CATALOG, LAKE, Storage, checked_key
 from lake.table import Table
 
 if TYPE_CHECKING:
@@ -90,6 +90,8 @@ class Lake:
 
     def prepare(self, tables: Sequence[str], *, columns: Mapping[str, Sequence[str]] | None = None, how: str = "left") -> Join:
         """Return the same join unevaluated, for readers that want Arrow tables leaf by leaf."""
+        if isinstance(tables, str):
+            raise LakeError(f"tables={tables!r}: give a list of names, such as [{tables!r}]")
         return join([self.table(name) for name in tables], columns=columns, how=how)
 
     def pretrain(self, *, wide: bool = False) -> Join:
@@ -151,9 +153,14 @@ def read_catalog(storage: Storage) -> dict[str, Any]:
         held = yaml.load(storage.read_bytes(CATALOG), Loader=_LOADER)
         if not isinstance(held["sources"], dict):
             raise TypeError("its sources are no mapping")
+        for name, one in held["sources"].items():
+            if not isinstance(one, dict) or not isinstance(one.get("metadata"), dict) or "/" in checked_key(name):
+                raise TypeError(f"its entry {name!r} is none of ours")
         return dict(held)
     except (yaml.YAMLError, KeyError, TypeError) as error:
-        raise LakeError(f"{storage.root}/{CATALOG}: not a catalogue ({error}); restore it, or publish again") from error
+        raise LakeError(
+            f"{storage.root}/{CATALOG}: not a catalogue ({error}); restore it, or move it away and run `gaialake nightly`"
+        ) from error
 
 
 def published(storage: Storage) -> dict[str, str]:
@@ -200,6 +207,8 @@ def grid_of(text: str | None, counts: str | os.PathLike[str] | None, leaf_rows: 
     LakeError
         If the text or the file is not of this form.
     """
+    if leaf_rows < 1:
+        raise LakeError(f"--leaf-rows {leaf_rows}: a partition holds at least one row")
     if text is not None and counts is not None:
         raise LakeError("--grid and --counts exclude each other; give one of them")
     if text is not None:

@@ -62,15 +62,16 @@ def map_file(task: MapTask) -> dict[str, Any]:
     -------
     dict
         ``sha256``, ``rows`` read, ``dropped`` by reason, ``absent`` and ``ignored`` columns, and for each table its
-        ``runs`` (paths), ``leaves``, ``counts`` and ``dropped``.
+        ``runs`` (paths below the scratch folder, which may move), ``leaves``, ``counts`` and ``dropped``.
 
     Raises
     ------
     RawFileError
         If the file does not hold what the survey declares, or changed since it was hashed.
     """
-    if task.record.exists():
-        return dict(json.loads(task.record.read_text()))
+    done = json.loads(task.record.read_text()) if task.record.exists() else None
+    if done and all((task.folder / run).exists() for table in done["tables"].values() for run in table["runs"]):
+        return dict(done)
     writer = _RunWriter(task)
     rows = 0
     dropped: dict[str, int] = {}
@@ -205,7 +206,7 @@ class _RunWriter:
         except OSError as error:
             path.unlink(missing_ok=True)
             raise unwritable(path, error) from error
-        self._runs[table].append(str(path))
+        self._runs[table].append(str(path.relative_to(self._task.folder)))
 
 
 def _within(rows: pa.Table, spans: tuple[tuple[int, int], ...]) -> pa.Table:

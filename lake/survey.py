@@ -80,6 +80,22 @@ class Long:
     grid: tuple[float, float, int]
 
 
+def _source(function: Callable[..., object], seen: frozenset[str] = frozenset()) -> str:
+    """Return the source of a function and of all of its own module that it uses: functions and constants."""
+    parts = [inspect.getsource(function)]
+    codes = [function.__code__]
+    while codes:
+        code = codes.pop()
+        codes.extend(part for part in code.co_consts if inspect.iscode(part))
+        for name in sorted(set(code.co_names) - seen):
+            held = function.__globals__.get(name)
+            if inspect.isfunction(held) and held.__module__ == function.__module__:
+                parts.append(_source(held, seen | {name, function.__name__}))
+            elif isinstance(held, str | int | float | tuple | frozenset | dict | list):
+                parts.append(f"{name} = {held!r}")
+    return "\n".join(parts)
+
+
 def same(names: str) -> dict[str, Raw]:
     """Return columns whose raw names are the canonical ones, from names separated by white space."""
     return {name: Raw(name) for name in names.split()}
@@ -157,11 +173,40 @@ class Survey:
             raise SurveyError(f"survey {self.name}: list columns {listing(loose)} need a length in `lengths`")
         if self.duplicates not in ("error", "most_complete"):
             raise SurveyError(f"survey {self.name}: duplicates {self.duplicates!r} unknown; choose error or most_complete")
+        self._refuse_clashes()
+        self._refuse_odd_values()
         if self.kind not in KINDS or not self.dialects or set(self.dialects) - set(DIALECTS):
             raise SurveyError(
                 f"survey {self.name}: kind {self.kind!r} or dialects {listing(self.dialects)} unknown; "
                 f"kinds: {listing(KINDS)}; dialects: {listing(DIALECTS)}"
             )
+
+    def _refuse_clashes(self) -> None:
+        """Refuse two columns of one raw name, and tables that are no plain names."""
+        raws = [raw.name.lower() for raw in self.columns.values()]
+        twice = sorted({name for name in raws if raws.count(name) > 1})
+        if twice:
+            raise SurveyError(
+                f"survey {self.name}: raw column {listing(twice)} is declared twice; a file's column has one meaning"
+            )
+        odd = [table for table in (self.name, *self.extensions) if not table.isidentifier()]
+        if odd:
+            raise SurveyError(f"survey {self.name}: {listing(odd)} is no name for a table; use letters, digits and _")
+
+    def _refuse_odd_values(self) -> None:
+        """Refuse sentinels and units that cannot occur in their columns, and a `clean` whose source cannot be hashed."""
+        for name, sentinels in self.missing.items():
+            kind = COLUMNS[name].type
+            text = pa.types.is_string(kind)
+            if pa.types.is_list(kind) or any(isinstance(sentinel, str) != text for sentinel in sentinels):
+                raise SurveyError(f"survey {self.name}: sentinels {sentinels} do not fit {name}, which is {kind}")
+        for name, raw in self.columns.items():
+            if raw.unit and not _converts(raw.unit, COLUMNS[name].unit):
+                raise SurveyError(
+                    f"survey {self.name}: {raw.unit!r} of {raw.name} does not convert to {COLUMNS[name].unit!r} of {name}"
+                )
+        if self.clean is not None and not inspect.isfunction(self.clean):
+            raise SurveyError(f"survey {self.name}: clean must be a function of the survey's module, not {self.clean!r}")
 
     @cached_property
     def tables(self) -> dict[str, tuple[str, ...]]:
@@ -181,12 +226,25 @@ class Survey:
     @cached_property
     def fingerprint(self) -> str:
         """Hash of all that decides the survey's rows; titles, citations and descriptions do not count."""
-        telling = ("columns", "required", "lengths", "extensions", "missing", "marks", "foreign", "long", "duplicates")
+        telling = ("required", "lengths", "extensions", "missing", "marks", "foreign", "long", "duplicates")
         held = dataclasses.asdict(self)
         content = {name: held[name] for name in (*telling, "tolerance", "release", "name")}
+        # Order counts: columns are stored in it.
+        content["columns"] = [[name, dataclasses.asdict(raw)] for name, raw in self.columns.items()]
+        content["tables"] = list(self.tables.items())
         content["types"] = {name: [str(COLUMNS[name].type), COLUMNS[name].unit] for name in self.columns}
-        content["clean"] = inspect.getsource(self.clean) if self.clean else None
+        content["clean"] = _source(self.clean) if self.clean else None
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _converts(raw: str, unit: str) -> bool:
+    """Tell whether values in one unit can be converted to another."""
+    from astropy import units
+
+    try:
+        return bool(units.Unit(raw).is_equivalent(units.Unit(unit)))
+    except ValueError:
+        return False
 
 
 @lru_cache(maxsize=1)

@@ -128,7 +128,9 @@ class Table:
         LakeError
             If the table lacks one of them; the message lists those it has.
         """
-        names = self.columns if columns is None else columns
+        if isinstance(columns, str):
+            raise LakeError(f"columns={columns!r}: give a list of names, such as [{columns!r}]")
+        names = self.columns if columns is None else list(dict.fromkeys(columns))
         unknown = [name for name in names if name not in self.columns and name != "source_id"]
         if unknown:
             raise LakeError(f"table {self.name} has no column {listing(unknown)}; it has {listing(self.columns, 40)}")
@@ -230,7 +232,9 @@ def _int_ids(source_ids: Sequence[int] | Ids) -> Ids:
     ids = np.asarray(source_ids)
     if ids.size == 0:
         return np.empty(0, dtype=np.int64)
-    if ids.dtype.kind not in "iu":
+    if ids.dtype.kind not in "iuf":
+        raise LakeError(f"source_ids must be integers, found {ids.dtype}, such as {ids.flat[0]!r}; turn them into int64 first")
+    if ids.dtype.kind == "f":
         raise LakeError(
             f"source_ids must be integers, found {ids.dtype}, such as {ids.flat[0]!r}; ids above 2**53 lose digits as floats"
         )

@@ -15,12 +15,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from lake.columns import COLUMNS
-from lake.errors import CheckError
+from lake.errors import CheckError, listing
 from lake.ingest import Runner, builds, serial
 from lake.manifest import Manifest, Partition, add_up, digest, is_there, write_manifest
 from lake.partition import Ids, file_name, first_id
 from lake.storage import Storage
 from lake.table import schema_named
+
+_OUTSIDE = "lie outside"
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ def _content_problems(task: CheckTask, nulls: dict[str, int]) -> list[str]:
     for column, (count, value, star) in outside.items():
         known = COLUMNS[column]
         problems.append(
-            f"{part.key}: {count:,} values of {column} lie outside [{known.low}, {known.high}] {known.unit}, "
+            f"{part.key}: {count:,} values of {column} {_OUTSIDE} [{known.low}, {known.high}] {known.unit}, "
             f"the first being {value!r} of source_id {star}"
         )
     return problems
@@ -132,6 +134,33 @@ def _note_outside(table: pa.Table, name: str, outside: dict[str, tuple[int, obje
         before = outside.get(name)
         star = table["source_id"][int(there[at // size])].as_py()
         outside[name] = (count + before[0], before[1], before[2]) if before else (count, values[at].as_py(), star)
+
+
+def _failure(manifest: Manifest, problems: list[str]) -> CheckError:
+    """Return the error for a build with problems; where values are to blame, name raw files and the way out."""
+    shown = "\n  ".join(f"{problem}{_raw_files(manifest, problem)}" for problem in problems[:20])
+    more = f"\n  ... and {len(problems) - 20} more" if len(problems) > 20 else ""
+    way_out = (
+        f"\nMend the raw file, or leave it out: `gaialake ingest {manifest.table} --replace --raw PATH...` with all the others"
+        if any(_OUTSIDE in problem for problem in problems)
+        else ""
+    )
+    what = f"table {manifest.table}, build {manifest.build} failed its check and is not published by this run"
+    return CheckError(f"{what}; the catalogue is unchanged:\n  {shown}{more}{way_out}")
+
+
+def _raw_files(manifest: Manifest, problem: str) -> str:
+    """Name the raw files that reach the partition whose values a problem is about."""
+    if _OUTSIDE not in problem:
+        return ""
+    leaf = 0
+    for part in manifest.partitions:
+        leaves = range(leaf, leaf + len(part.leaf_rows))
+        leaf = leaves.stop
+        if part.key is not None and problem.startswith(part.key):
+            names = [one.name for one in manifest.inputs if any(at in leaves for at in one.leaves)]
+            return f" (made from {listing(names, 3)})" if names else ""
+    return ""
 
 
 def _limits(manifest: Manifest) -> str:
@@ -195,9 +224,7 @@ def check(
     if limit is not None and manifest.rows > limit:
         problems.append(f"{manifest.rows:,} rows, but the release is published with {limit:,}")
     if problems:
-        shown = "\n  ".join(problems[:20]) + (f"\n  ... and {len(problems) - 20} more" if len(problems) > 20 else "")
-        what = f"table {manifest.table}, build {manifest.build}"
-        raise CheckError(f"{what} failed its check and is not published; the catalogue is unchanged:\n  {shown}")
+        raise _failure(manifest, problems)
     nulls = add_up(record["nulls"] for record in records)
     passed: Mapping[str, Any] = {"files": len(records), "nulls": nulls}
     report = {"table": manifest.table, "limits": _limits(manifest), "schema": manifest.schema_hash, "files": records}

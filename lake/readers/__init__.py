@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from lake.errors import RawFileError
-from lake.readers.batch import RawBatch, Selection, select
+from lake.readers.batch import RawBatch
 from lake.readers.binary import read_hdf5, read_parquet, read_votable
 from lake.readers.fits import read_fits
 from lake.readers.form import DAMAGED, Form, recognise
@@ -25,7 +25,6 @@ _READERS: dict[Form, Callable[[Path, Survey], Iterator[RawBatch]]] = {
     Form.HDF5: read_hdf5,
     Form.VOTABLE: read_votable,
     Form.PARQUET: read_parquet,
-    Form.ZIP: read_zip,
 }
 
 
@@ -42,7 +41,8 @@ def read(path: Path, survey: Survey) -> Iterator[RawBatch]:
     """
     row, batch = 0, None
     try:
-        for batch in _READERS[recognise(path)](path, survey):
+        form = recognise(path)
+        for batch in read_zip(path, survey, read) if form is Form.ZIP else _READERS[form](path, survey):
             yield replace(batch, first_row=row)
             row += batch.table.num_rows
     except EOFError as error:
@@ -53,8 +53,3 @@ def read(path: Path, survey: Survey) -> Iterator[RawBatch]:
         raise RawFileError(f"{path}: the compressed file is damaged, after {row:,} rows ({error}); fetch it again") from error
     if batch is None:
         raise RawFileError(f"{path}: no table of {survey.name} in it; expected columns {', '.join(survey.required)}")
-
-
-def columns_of(names: list[str], survey: Survey, path: Path) -> Selection:
-    """Match a file's column names against a survey's declaration (see `lake.readers.batch.select`)."""
-    return select(names, survey, path)

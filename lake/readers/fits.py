@@ -110,7 +110,9 @@ def _columns(hdu: fits.BinTableHDU, selection: Selection, rows: slice) -> pa.Tab
             ragged = np.empty(len(values), dtype=object)
             ragged[:] = [np.asarray(cell) for cell in values] if len(values) else []
             values = ragged
-        columns[name] = to_arrow(np.asarray(values), null if isinstance(null, int) else None)
+        # TNULL is the stored integer; unsigned columns are stored shifted by TZERO.
+        shift = int(hdu.columns[name].bzero or 0) if isinstance(null, int) else 0
+        columns[name] = to_arrow(np.asarray(values), null + shift if isinstance(null, int) else None)
     return pa.table(columns)
 
 

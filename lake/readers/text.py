@@ -24,12 +24,7 @@ _BATCH = 8 << 20
 
 def read_text(path: Path, survey: Survey) -> Iterator[RawBatch]:
     """Yield the rows of one text table (see `lake.readers.read`)."""
-    yield from read_stream(lambda: open_bytes(path), path, survey)
-
-
-def read_stream(opened, path: Path | str, survey: Survey) -> Iterator[RawBatch]:  # type: ignore[no-untyped-def]
-    """Yield the rows of a text table from a function that opens its byte stream."""
-    with opened() as stream:
+    with open_bytes(path) as stream:
         names, delimiter = _header(stream, path)
         selection = select(names, survey, path)
         try:
@@ -40,17 +35,22 @@ def read_stream(opened, path: Path | str, survey: Survey) -> Iterator[RawBatch]:
                 for table in tables:
                     yield batch_of(table, selection, survey, path)
         except pa.ArrowInvalid as error:
-            raise _diagnosis(opened, selection, path) or RawFileError(
+            raise _diagnosis(path, selection) or RawFileError(
                 f"{path}: the text table breaks off or is malformed: {error}. Fetch the file again"
             ) from error
 
 
-def _header(stream: IO[bytes], path: Path | str) -> tuple[list[str], str]:
+def _header(stream: IO[bytes], path: Path) -> tuple[list[str], str]:
     """Consume comment lines and the line of names; return the names and the delimiter."""
     delimiter, ecsv = ",", False
     for line in iter(stream.readline, b""):
         if not line.startswith(b"#") and line.strip():
-            text = line.decode("utf-8-sig").rstrip("\r\n")
+            try:
+                text = line.decode("utf-8-sig").rstrip("\r\n")
+            except UnicodeDecodeError as error:
+                raise RawFileError(
+                    f"{path}: the line of column names is no UTF-8 text ({error}); is this a text table?"
+                ) from error
             return [name.strip() for name in next(csv.reader([text], delimiter=delimiter))], delimiter
         if line.startswith(b"# %ECSV"):
             delimiter, ecsv = " ", True
@@ -105,10 +105,10 @@ def _tables(stream: IO[bytes], names: list[str], delimiter: str, types: dict[str
         yield pa.Table.from_batches(held)
 
 
-def _diagnosis(opened, selection: Selection, path: Path | str) -> RawFileError | None:  # type: ignore[no-untyped-def]
+def _diagnosis(path: Path, selection: Selection) -> RawFileError | None:
     """Find the first column, row and value that does not parse, by reading the file again as text."""
     row = 0
-    with opened() as stream:
+    with open_bytes(path) as stream:
         names, delimiter = _header(stream, path)
         try:
             for table in _tables(stream, names, delimiter, dict.fromkeys(selection.names, pa.string())):

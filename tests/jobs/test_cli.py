@@ -189,3 +189,52 @@ def test_a_damaged_bundle_is_refused_by_predict(published: Path, tmp_path: Path,
     weights.write_bytes(weights.read_bytes()[:-4] + b"\0\0\0\1")
     assert run("--lake", str(folder), "predict", "xp_mae", "--profile", "serial") == 1
     assert "weights.safetensors" in capsys.readouterr().err
+
+
+def states(folder: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["check", "--dry-run"],
+        ["check", "--deep", "--dry-run"],
+        ["publish", "--dry-run"],
+        ["ingest", "gaia_dr3_source", "--dry-run"],
+        ["plan"],
+        ["status"],
+        ["nightly", "--dry-run"],
+        ["train", "xp_mae", "--dry-run"],
+        ["predict", "xp_mae", "--dry-run"],
+    ],
+    ids=" ".join,
+)
+def test_a_dry_run_writes_nothing_even_where_raw_files_are_not_hashed(published: Path, tmp_path: Path, arguments) -> None:
+    import shutil
+
+    folder = tmp_path / "lake"
+    shutil.copytree(published, folder)
+    for ledger in (folder / "raw").glob("*.json"):
+        ledger.unlink()
+    before = states(folder)
+    assert run("--lake", str(folder), *arguments) == 0
+    assert states(folder) == before
+
+
+def test_replace_needs_paths(new_lake, capsys) -> None:
+    assert run("--lake", str(new_lake(surveys=("catwise_andrae2023",))), "ingest", "catwise_andrae2023", "--replace") == 1
+    assert "needs --raw PATH" in capsys.readouterr().err
+
+
+def test_check_and_publish_name_tables_that_are_stale(new_lake, capsys) -> None:
+    folder = str(new_lake(surveys=("catwise_andrae2023",)))
+    assert run("--lake", folder, "check", "--profile", "serial") == 0
+    assert "catwise_andrae2023: stale" in capsys.readouterr().out
+
+
+def test_the_demo_asks_for_stars_enough_and_does_not_mix_skies(tmp_path: Path, capsys) -> None:
+    assert run("demo", "--dir", str(tmp_path / "d"), "--stars", "0") == 1
+    assert "100 stars or more" in capsys.readouterr().err
+    assert run("init", str(tmp_path / "e"), "--counts", "x", "--leaf-rows", "0") == 1
+    assert "at least one row" in capsys.readouterr().err

@@ -271,3 +271,99 @@ def test_a_night_remakes_a_partition_whose_file_is_gone(new_lake) -> None:
     assert nightly(folder) == BUILT
     assert (folder / keys[3]).read_bytes() == held
     assert others == {key: (folder / key).stat().st_ino for key in others}
+
+
+def test_a_plan_beside_a_writer_forgets_nothing_that_the_writer_registers(new_lake, sky, tmp_path, monkeypatch) -> None:
+    from jobs.plan import plan
+    from lake import ledger
+    from lake.survey import survey
+
+    folder = new_lake(surveys=("catwise_andrae2023",))
+    (file,) = (folder / "raw" / "catwise_andrae2023").iterdir()
+    outside = tmp_path / file.name
+    file.rename(outside)
+    declared = survey("catwise_andrae2023")
+    opened = lake.open(folder)
+    ledger.register(opened.storage, declared, [outside])
+    other = tmp_path / "other.fits.gz"
+    other.write_bytes(outside.read_bytes())
+    hashing = ledger._sha256
+
+    def meanwhile(path: Path) -> str:
+        ledger.register(opened.storage, declared, [other])
+        return hashing(path)
+
+    monkeypatch.setattr(ledger, "_sha256", meanwhile)
+    plan(opened, save=False)
+    assert str(other) in ledger.remembered(opened.storage, declared)["roots"]
+
+
+def test_current_follows_a_file_that_was_remade_and_the_plain_catalogue_comes_back(new_lake) -> None:
+    folder = new_lake(surveys=("catwise_andrae2023",))
+    assert nightly(folder) == BUILT
+    key = next(part.key for part in manifest(folder, "catwise_andrae2023").partitions if part.key)
+    (folder / key).unlink()
+    (folder / "catalog-plain.yaml").unlink()
+    assert nightly(folder) == BUILT
+    assert (folder / "current" / "catwise_andrae2023" / Path(key).name).samefile(folder / key)
+    (folder / "catalog-plain.yaml").unlink()
+    assert nightly(folder) == NOTHING
+    assert (folder / "catalog-plain.yaml").exists()
+
+
+def test_lost_predictions_are_made_again(published: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(published, folder)
+    key = next(part.key for part in manifest(folder, "predictions_xp_mae").partitions if part.key)
+    (folder / key).unlink()
+    assert nightly(folder) == BUILT
+    assert (folder / key).exists()
+    assert nightly(folder) == NOTHING
+
+
+def test_a_lake_that_is_moved_with_unfinished_work_continues_there(new_lake) -> None:
+    folder = new_lake("here", ("gaia_dr3_source",))
+    died = subprocess.run([sys.executable, "-c", CHILD, str(folder), "9"], capture_output=True, text=True, check=False)
+    assert died.returncode == -signal.SIGKILL
+    moved = folder.rename(folder.with_name("there"))
+    assert nightly(moved) == BUILT
+    assert not list((moved / "scratch").glob("*/*"))
+
+
+def test_one_bad_file_costs_only_itself_once_it_is_replaced(new_lake, capsys) -> None:
+    folder = new_lake(surveys=("gaia_dr3_source",))
+    file = sources(folder)
+    good = file.read_bytes()
+    file.write_bytes(good[:-500])
+    assert nightly(folder) == FAILED
+    done = {path.name for path in folder.glob("scratch/gaia_dr3_source/*/map/*.json")}
+    assert done, "files read before the bad one are kept"
+    file.write_bytes(good)
+    read: list[str] = []
+    import lake.runs
+
+    real = lake.runs.read
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lake.runs.read", lambda path, survey: (read.append(path.name), real(path, survey))[1])
+        assert nightly(folder) == BUILT
+    assert len(read) == len(list((folder / "raw" / "gaia_dr3_source").iterdir())) - len(done)
+
+
+def test_a_value_out_of_limits_is_traced_to_its_raw_file_with_the_way_out(new_lake, capsys) -> None:
+    folder = new_lake(surveys=("gaia_dr3_source",))
+    file = sources(folder)
+    text = gzip.decompress(file.read_bytes()).decode().splitlines()
+    names = next(line for line in text if not line.startswith("#")).split(",")
+    cells = text[-1].split(",")
+    cells[names.index("dec")] = "400"
+    file.write_bytes(gzip.compress("\n".join([*text[:-1], ",".join(cells)]).encode() + b"\n"))
+    assert nightly(folder) == FAILED
+    said = capsys.readouterr().err
+    assert file.name in said
+    assert "--replace --raw" in said
+
+
+def test_an_unknown_model_is_not_nothing_to_do(new_lake, capsys) -> None:
+    folder = new_lake(surveys=("catwise_andrae2023",))
+    assert nightly(folder, "--train", "xp_mea") == FAILED
+    assert "no model 'xp_mea'" in capsys.readouterr().err

@@ -1,5 +1,6 @@
 """Training and predictions over the partitions of a lake."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 import lake
 from jobs.cluster import in_process
 from jobs.inference import Predict, predict
-from jobs.training import bundle_folder, bundle_summary, current_bundle, train
+from jobs.training import bundle_folder, current_bundle, train
 
 
 def test_training_again_on_the_same_builds_finds_the_bundle(published: Path) -> None:
@@ -20,7 +21,8 @@ def test_training_again_on_the_same_builds_finds_the_bundle(published: Path) -> 
 
 def test_the_bundle_remembers_builds_columns_and_losses(published: Path) -> None:
     opened = lake.open(published)
-    held = bundle_summary(bundle_folder(opened.storage, "xp_mae", current_bundle(opened.storage, "xp_mae") or ""))
+    folder = bundle_folder(opened.storage, "xp_mae", current_bundle(opened.storage, "xp_mae") or "")
+    held = json.loads((folder / "bundle.json").read_text())
     assert held["training_builds"]["gaia_dr3_xp"] == opened.table("gaia_dr3_xp").manifest.build
     assert {"bp_coefficients", "phot_g_mean_mag", "parallax"} <= set(held["input_columns"])
     losses = [record["validation_loss"] for record in held["history"]]

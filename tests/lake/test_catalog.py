@@ -283,10 +283,12 @@ def test_a_published_file_that_is_gone_is_said_when_the_links_are_made(two_build
         derive_plain(new_lake.storage)
 
 
-@pytest.mark.parametrize("content", ["", "sources: [", "sources: 3", "- a", "\x00", "a: 1"])
+@pytest.mark.parametrize(
+    "content", ["", "sources: [", "sources: 3", "- a", "\x00", "a: 1", "sources: {a: 3}", "sources: {a: {metadata: null}}"]
+)
 def test_a_catalogue_that_is_none_is_refused_with_what_to_do(content, two_builds, new_lake):
     new_lake.storage.write_bytes("catalog.yaml", content.encode())
-    with pytest.raises(LakeError, match=r"(?s)catalog.yaml: not a catalogue.*restore it, or publish again"):
+    with pytest.raises(LakeError, match=r"(?s)catalog.yaml: not a catalogue.*restore it, or move it away and run"):
         lakes.open(new_lake.storage.root)
 
 

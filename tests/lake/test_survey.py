@@ -104,3 +104,56 @@ def test_an_extension_table_has_its_own_schema_beside_the_surveys():
         "rp_coefficient_correlations",
     ]
     assert not any("correlations" in name for name in XP.schema().names)
+
+
+def test_the_order_of_columns_and_all_that_clean_uses_decide_the_fingerprint():
+    declared = surveys()["gaia_dr3_xp"]
+    turned = replace(declared, columns={"source_id": declared.columns["source_id"], **dict(reversed(declared.columns.items()))})
+    assert turned.fingerprint != declared.fingerprint
+
+
+_FACTOR = 2.0
+
+
+def _doubled(table):
+    return _scaled(table)
+
+
+def _scaled(table):
+    return table if _FACTOR else table
+
+
+def test_constants_and_functions_that_clean_uses_decide_the_fingerprint(monkeypatch):
+    def fingerprint():
+        return replace(surveys()["catwise_andrae2023"], clean=_doubled).fingerprint
+
+    before = fingerprint()
+    assert fingerprint() == before
+    monkeypatch.setitem(globals(), "_FACTOR", 3.0)
+    assert fingerprint() != before
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"missing": {"phot_g_mean_mag": ("none",)}}, "do not fit phot_g_mean_mag"),
+        ({"missing": {"designation": (-9999.0,)}}, "do not fit designation"),
+        ({"extensions": {"../evil": ("l", "b")}}, "no name for a table"),
+    ],
+)
+def test_sentinels_and_names_that_cannot_be_are_refused(changed, said):
+    with pytest.raises(SurveyError, match=said):
+        replace(surveys()["gaia_dr3_source"], **changed)
+
+
+@pytest.mark.parametrize("unit", ["parsecs per hour", "mag"])
+def test_a_unit_that_does_not_convert_is_refused(unit):
+    declared = surveys()["gaia_dr3_source"]
+    with pytest.raises(SurveyError, match="does not convert"):
+        replace(declared, columns=dict(declared.columns) | {"parallax": Raw("parallax", unit=unit)})
+
+
+def test_a_raw_column_has_one_meaning():
+    declared = surveys()["gaia_dr3_source"]
+    with pytest.raises(SurveyError, match="declared twice"):
+        replace(declared, columns=dict(declared.columns) | {"parallax": Raw("ra")})

