@@ -109,6 +109,7 @@ class _Cluster:
                     n_workers=dask.system.CPU_COUNT if workers == "auto" else int(workers),
                     threads_per_worker=1,
                     memory_limit=own.get("memory-limit", "2 GiB"),
+                    preload=["jobs.quiet"],
                     dashboard_address=own.get("dashboard", "127.0.0.1:0"),
                 )
                 self._client = Client(local)
