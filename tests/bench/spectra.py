@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from lake.surveys.gaia_dr3_xp import SURVEY
 
-_REAL = Path("/work/shared/data/gaia_xp/xp_continuous_combined_chunk0.shared.fits")
+_REAL = Path(__file__).parents[3] / "shared" / "data" / "gaia_xp" / "xp_continuous_combined_chunk0.shared.fits"
 SOLUTION = 4545469030156206080
 N_COEFFICIENTS, N_CORRELATIONS = 55, 1485
 
