@@ -16,19 +16,6 @@ SOURCE, XP, CATWISE = survey("gaia_dr3_source"), survey("gaia_dr3_xp"), survey("
 ID = 5853498713190525696
 
 
-@pytest.fixture
-def gaia(synthetic, draw_ids) -> pa.Table:
-    """Thirty raw rows of gaia_source, all columns."""
-    return synthetic.raw(SOURCE, synthetic.rows(SOURCE, draw_ids(30, 1)))
-
-
-@pytest.fixture
-def spectra(synthetic, draw_ids) -> pa.Table:
-    """Twelve raw rows of XP coefficients without correlations."""
-    raw = synthetic.raw(XP, synthetic.rows(XP, draw_ids(12, 2), integer_nulls=False))
-    return raw.drop_columns(["bp_coefficient_correlations", "rp_coefficient_correlations"])
-
-
 # Columns.
 
 

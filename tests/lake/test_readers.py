@@ -4,7 +4,6 @@ import gzip
 import zipfile
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 from astropy.io import fits
@@ -16,19 +15,6 @@ from lake.survey import survey
 
 SOURCE, XP, CATWISE = survey("gaia_dr3_source"), survey("gaia_dr3_xp"), survey("catwise_andrae2023")
 ID = 5853498713190525696
-
-
-@pytest.fixture
-def gaia(synthetic, draw_ids) -> pa.Table:
-    """Thirty raw rows of gaia_source, all columns."""
-    return synthetic.raw(SOURCE, synthetic.rows(SOURCE, draw_ids(30, 1)))
-
-
-@pytest.fixture
-def spectra(synthetic, draw_ids) -> pa.Table:
-    """Twelve raw rows of XP coefficients without correlations."""
-    raw = synthetic.raw(XP, synthetic.rows(XP, draw_ids(12, 2), integer_nulls=False))
-    return raw.drop_columns(["bp_coefficient_correlations", "rp_coefficient_correlations"])
 
 
 # Files that break off.

@@ -20,19 +20,6 @@ from lake.validate import check
 CATWISE, SOURCE, XP = survey("catwise_andrae2023"), survey("gaia_dr3_source"), survey("gaia_dr3_xp")
 
 
-@pytest.fixture
-def rows(synthetic, draw_ids) -> pa.Table:
-    """Rows of the CatWISE table, in random order."""
-    return synthetic.rows(CATWISE, draw_ids(240, 11), 11)
-
-
-@pytest.fixture
-def three_files(rows, synthetic, tmp_path) -> list[Path]:
-    """The rows as three FITS files that follow one another on the sky."""
-    ordered = by_id(rows)
-    return [synthetic.write(CATWISE, ordered.slice(80 * k, 80), tmp_path / f"part{k}.fits", "fits") for k in range(3)]
-
-
 def by_id(table: pa.Table) -> pa.Table:
     return table.take(pc.sort_indices(table["source_id"]))
 
