@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jobs.dialects import write, write_dirty
+from jobs.sky_plan import File, Part, Plan
 from jobs.sky_population import CLUSTERS, Ints, Stars, population
 from jobs.sky_source import source_columns
 from jobs.sky_xp import Columns, catwise_columns, has_sampled, sampled_columns, xp_columns
@@ -59,32 +60,6 @@ class Sky:
     seed: int
 
 
-@dataclass(frozen=True)
-class _Part:
-    """Stars of one range of level-8 pixels, which every bulk table cuts alike; `name` is ``LLLLLL-HHHHHH``."""
-
-    number: int
-    name: str
-    stars: Stars
-
-
-@dataclass(frozen=True)
-class _File:
-    """One file to be written: `columns` makes its rows when called."""
-
-    name: str
-    dialect: str
-    columns: Callable[[], Columns]
-    dirty: bool = False
-
-
-@dataclass(frozen=True)
-class _Plan:
-    stars: Stars
-    parts: tuple[_Part, ...]
-    seed: int
-
-
 def make_sky(
     folder: Path,
     *,
@@ -117,7 +92,7 @@ def make_sky(
         )
     )
     every = population(stars, seed)
-    plan = _Plan(every, _parts(every), seed)
+    plan = Plan(every, _parts(every), seed)
     tasks = [(declared, file) for declared in chosen for file in _SURVEYS[declared.name](plan)]
     rows = {declared.name: 0 for declared in chosen}
     with ThreadPoolExecutor(_WORKERS) as pool:  # threads: nearly all the work is in Arrow, numpy and gzip, outside the lock
@@ -151,35 +126,35 @@ def _chosen(names: Sequence[str] | None) -> list[Survey]:
 # --- what each survey's files hold ----------------------------------------------------------------------------------
 
 
-def _bulk(part: _Part, title: str) -> tuple[str, str]:
+def _bulk(part: Part, title: str) -> tuple[str, str]:
     """Return name and dialect of a bulk file: gzipped CSV as at ESA, every second one HDF5 as at the mirror."""
     return (f"{title}_{part.name}.hdf5", "hdf5") if part.number % 2 else (f"{title}_{part.name}.csv.gz", "bulk_csv")
 
 
-def _gaia_dr3_source(plan: _Plan) -> Iterator[_File]:
+def _gaia_dr3_source(plan: Plan) -> Iterator[File]:
     """Yield GaiaSource files: all stars, all 152 columns."""
     for part in plan.parts:
-        yield _File(*_bulk(part, "GaiaSource"), partial(source_columns, part.stars, plan.seed))
+        yield File(*_bulk(part, "GaiaSource"), partial(source_columns, part.stars, plan.seed))
 
 
-def _gaia_dr3_xp(plan: _Plan) -> Iterator[_File]:
+def _gaia_dr3_xp(plan: Plan) -> Iterator[File]:
     """Yield XP files on the same ranges: correlations in two of them, one file that changes its integers to float text."""
     filled = [part.number for part in plan.parts if part.stars.has_xp.any()]
     text, binary = [i for i in filled if i % 2 == 0], [i for i in filled if i % 2]
     for part in plan.parts:
         bright = part.stars.take(part.stars.has_xp)
         columns = partial(xp_columns, bright, plan.seed, correlations=part.number in (*text[1:2], *binary[:1]))
-        yield _File(*_bulk(part, "XpContinuousMeanSpectrum"), columns, dirty=part.number in text[2:3])
+        yield File(*_bulk(part, "XpContinuousMeanSpectrum"), columns, dirty=part.number in text[2:3])
 
 
-def _gaia_dr3_xp_sampled(plan: _Plan) -> Iterator[_File]:
+def _gaia_dr3_xp_sampled(plan: Plan) -> Iterator[File]:
     """Yield sampled spectra of about 2 % of the sources, on the same ranges."""
     for part in plan.parts:
         some = part.stars.take(has_sampled(part.stars, plan.seed))
-        yield _File(*_bulk(part, "XpSampledMeanSpectrum"), partial(sampled_columns, some, plan.seed))
+        yield File(*_bulk(part, "XpSampledMeanSpectrum"), partial(sampled_columns, some, plan.seed))
 
 
-def _catwise_andrae2023(plan: _Plan) -> Iterator[_File]:
+def _catwise_andrae2023(plan: Plan) -> Iterator[File]:
     """Yield the one table of all XP sources, in no order."""
 
     def shuffled() -> Columns:
@@ -187,10 +162,10 @@ def _catwise_andrae2023(plan: _Plan) -> Iterator[_File]:
         order = np.random.default_rng([plan.seed, 0]).permutation(len(columns["source_id"]))
         return {name: values[order] for name, values in columns.items()}
 
-    yield _File("table_1_catwise.fits.gz", "fits", shuffled)
+    yield File("table_1_catwise.fits.gz", "fits", shuffled)
 
 
-_SURVEYS: Mapping[str, Callable[[_Plan], Iterator[_File]]] = {
+_SURVEYS: Mapping[str, Callable[[Plan], Iterator[File]]] = {
     "gaia_dr3_source": _gaia_dr3_source,
     "gaia_dr3_xp": _gaia_dr3_xp,
     "gaia_dr3_xp_sampled": _gaia_dr3_xp_sampled,
@@ -201,7 +176,7 @@ _SURVEYS: Mapping[str, Callable[[_Plan], Iterator[_File]]] = {
 # --- files ----------------------------------------------------------------------------------------------------------
 
 
-def _parts(stars: Stars) -> tuple[_Part, ...]:
+def _parts(stars: Stars) -> tuple[Part, ...]:
     """Cut the sky into contiguous ranges of level-8 pixels with about equally many stars, and one without XP sources.
 
     Edges avoid multiples of four, so that they never meet the edges of a lake's grid (nodes of the quadtree).
@@ -212,7 +187,7 @@ def _parts(stars: Stars) -> tuple[_Part, ...]:
     edges = np.unique([0, *(wanted + (wanted % 4 == 0)), *_without_xp(stars, held), N_PIXELS])
     at = np.searchsorted(held, edges)
     return tuple(
-        _Part(i, f"{edges[i]:06d}-{edges[i + 1] - 1:06d}", stars.take(slice(int(at[i]), int(at[i + 1]))))
+        Part(i, f"{edges[i]:06d}-{edges[i + 1] - 1:06d}", stars.take(slice(int(at[i]), int(at[i + 1]))))
         for i in range(len(edges) - 1)
     )
 
@@ -230,7 +205,7 @@ def _without_xp(stars: Stars, held: Ints) -> tuple[int, ...]:
     return int(occupied[first_wide]), int(ends[first_wide])
 
 
-def _write(folder: Path, declared: Survey, file: _File) -> int:
+def _write(folder: Path, declared: Survey, file: File) -> int:
     """Write one file and return its number of rows."""
     path = folder / declared.name / file.name
     path.parent.mkdir(exist_ok=True)

@@ -8,11 +8,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lake.columns import column
+from lake.declaration import Mark
 from lake.errors import RawFileError
 from lake.partition import BASE_SHIFT, N_PIXELS
 from lake.readers.arrays import ArrayTextError, parse_arrays
 from lake.readers.batch import RawBatch
-from lake.survey import Mark, Survey
+from lake.survey import Survey
 
 _MAX_ID = N_PIXELS << BASE_SHIFT
 

@@ -18,66 +18,25 @@ from functools import cached_property, lru_cache
 import pyarrow as pa
 
 from lake.columns import COLUMNS, schema
+from lake.declaration import Adql, Computed, Http, Keys, Long, Mark, Mask, Override, Position, Raw, Relation, Where
 from lake.errors import SurveyError, listing
 
-KINDS = ("astrometry", "spectra", "photometry", "labels", "light_curves")
-DIALECTS = ("bulk_csv", "archive_csv", "ecsv", "datalink_csv", "hdf5", "fits", "fits_arrays", "votable", "parquet")
-
-
-@dataclass(frozen=True)
-class Raw:
-    """One column as the survey's files hold it.
-
-    Attributes
-    ----------
-    name
-        Name in the raw file, compared without regard to case.
-    unit
-        Unit in the raw file where it is not the vocabulary's; values are converted.
-    flat
-        Other spellings of a list column: one scalar column per element, ``{}`` standing for its number.
-    flat_from
-        Number of the first element in `flat`.
-    """
-
-    name: str
-    unit: str = ""
-    flat: tuple[str, ...] = ()
-    flat_from: int = 0
-
-
-@dataclass(frozen=True)
-class Mark:
-    """A column whose values tell which release a file belongs to.
-
-    Attributes
-    ----------
-    low, high
-        Inclusive range of good values of a numeric column.
-    prefix
-        Beginning of every good value of a text column.
-    """
-
-    column: str
-    low: float | None = None
-    high: float | None = None
-    prefix: str = ""
-
-
-@dataclass(frozen=True)
-class Long:
-    """A form in which each source fills many rows, one per sample, to be folded into list columns.
-
-    Attributes
-    ----------
-    by
-        Raw column that numbers the samples; its presence as a column marks the form.
-    grid
-        First value, step and number of samples.
-    """
-
-    by: str
-    grid: tuple[float, float, int]
+KINDS = ("astrometry", "spectra", "photometry", "labels", "extinction", "light_curves")
+DIALECTS = (
+    "bulk_csv",
+    "archive_csv",
+    "pipe_csv",
+    "sdss_csv",
+    "ecsv",
+    "datalink_csv",
+    "hdf5",
+    "hdf5_table",
+    "fits",
+    "fits_arrays",
+    "votable",
+    "parquet",
+    "fixed_width",
+)
 
 
 def _source(function: Callable[..., object], seen: frozenset[str] = frozenset()) -> str:
@@ -96,6 +55,15 @@ def _source(function: Callable[..., object], seen: frozenset[str] = frozenset())
     return "\n".join(parts)
 
 
+def _plain(part: object) -> object:
+    """Return a part of a declaration as JSON-like content."""
+    if isinstance(part, tuple):
+        return [_plain(one) for one in part]
+    if dataclasses.is_dataclass(part) and not isinstance(part, type):
+        return {"is": type(part).__name__, **{one.name: _plain(getattr(part, one.name)) for one in dataclasses.fields(part)}}
+    return dict(part) if isinstance(part, Mapping) else part
+
+
 def same(names: str) -> dict[str, Raw]:
     """Return columns whose raw names are the canonical ones, from names separated by white space."""
     return {name: Raw(name) for name in names.split()}
@@ -112,7 +80,11 @@ class Survey:
     dialects
         Forms in which the files come (see `DIALECTS`); readers recognise them by content, generators write them.
     columns
-        Canonical name -> raw column, in stored order, ``source_id`` first.
+        Canonical name -> raw column, in stored order; ``source_id`` first, or not at all where `match` finds it.
+    match
+        How rows without ``source_id`` get theirs: by position, or by keys shared with another survey.
+    made
+        Further canonical columns, which `clean` makes of the others.
     required
         Canonical columns without which a file is refused; all others become null where a file lacks them.
     lengths
@@ -124,8 +96,27 @@ class Survey:
         Canonical name -> raw values that stand for null, beside null and NaN themselves.
     marks, foreign
         How another release is told: values of marked columns, and columns (name -> release) that only it has.
+    flags
+        Canonical integer column -> name of each bit -> its number, from 0; they travel in the field's metadata.
+    masks
+        Values that become null where something condemns them; the rows stay.
+    drops
+        Rows that are left out, counted by reason.
+    override
+        Values of another survey that replace this one's.
     duplicates
-        What two rows of one source inside one file mean: ``error``, or ``most_complete`` to keep the most complete row.
+        What two rows of one source mean. ``error``: a mistake inside one file, and the same measurement in two files;
+        the most complete is kept. ``most_complete``: likewise, inside one file as well. ``best``: separate observations,
+        of which the first by `best` is kept; ``n_observations`` counts them.
+    best
+        Canonical columns by which observations are ranked, smallest first; a minus sign before the name means largest
+        first. Nulls come last. Objects matched by position are ranked by separation where nothing is said.
+    relations
+        Physical relations to known tables that right matches obey.
+    computed
+        How the values are computed at every source of another table; the raw files, if any, are what it takes.
+    fetch
+        Where the raw files can be had; None if by hand only, as `source` says.
     tolerance
         Largest difference, relative or absolute, of two rows of one source that are called the same measurement.
     clean
@@ -151,40 +142,80 @@ class Survey:
     marks: tuple[Mark, ...] = ()
     foreign: Mapping[str, str] = field(default_factory=dict)
     long: Long | None = None
+    match: Position | Keys | None = None
+    made: tuple[str, ...] = ()
+    flags: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    masks: tuple[Mask, ...] = ()
+    drops: tuple[Where, ...] = ()
+    override: Override | None = None
     duplicates: str = "error"
+    best: tuple[str, ...] = ()
+    relations: tuple[Relation, ...] = ()
+    computed: Computed | None = None
+    fetch: Http | Adql | None = None
     tolerance: float = 1e-5
     clean: Callable[[pa.Table], pa.Table] | None = None
     rows: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse a declaration that contradicts itself or the vocabulary."""
-        unknown = [name for name in self.columns if name not in COLUMNS]
+        unknown = [name for name in self.every_column if name not in COLUMNS]
         if unknown:
             raise SurveyError(f"survey {self.name}: {listing(unknown)} not in the vocabulary; add them in lake/columns/")
-        if next(iter(self.columns)) != "source_id" or "source_id" not in self.required:
+        if self.has_ids and (next(iter(self.columns)) != "source_id" or "source_id" not in self.required):
             raise SurveyError(f"survey {self.name}: source_id must be the first column and required")
+        if not self.has_ids and "source_id" in self.columns:
+            raise SurveyError(f"survey {self.name}: source_id is found by the match, so it is no column of the files")
         named = [*self.required, *self.lengths, *self.missing, *(mark.column for mark in self.marks)]
         named += [name for names in self.extensions.values() for name in names]
-        stray = sorted({name for name in named if name not in self.columns})
-        if stray:
-            raise SurveyError(f"survey {self.name}: {listing(stray)} named in the declaration but not among its columns")
+        self._refuse_strays(named, tuple(self.columns))
+        self._refuse_strays(self._named_later(), self.every_column)
         loose = [name for name in self.columns if pa.types.is_list(COLUMNS[name].type) and name not in self.lengths]
         if loose:
             raise SurveyError(f"survey {self.name}: list columns {listing(loose)} need a length in `lengths`")
-        if self.duplicates not in ("error", "most_complete"):
-            raise SurveyError(f"survey {self.name}: duplicates {self.duplicates!r} unknown; choose error or most_complete")
+        if self.duplicates not in ("error", "most_complete", "best"):
+            raise SurveyError(f"survey {self.name}: duplicates {self.duplicates!r} unknown; choose error, most_complete or best")
+        if self.duplicates == "best" and not self.ranking:
+            raise SurveyError(f"survey {self.name}: duplicates='best' needs `best`, the columns that rank observations")
         self._refuse_clashes()
         self._refuse_odd_values()
-        if self.kind not in KINDS or not self.dialects or set(self.dialects) - set(DIALECTS):
+        if self.kind not in KINDS or not (self.dialects or self.computed) or set(self.dialects) - set(DIALECTS):
             raise SurveyError(
                 f"survey {self.name}: kind {self.kind!r} or dialects {listing(self.dialects)} unknown; "
                 f"kinds: {listing(KINDS)}; dialects: {listing(DIALECTS)}"
             )
 
+    def _named_later(self) -> list[str]:
+        """Return the canonical columns that flags, masks, drops, matches, ranks and relations name."""
+        conditions = [*self.drops, *(mask.where for mask in self.masks)]
+        named = [*self.flags, *(where.column for where in conditions)]
+        named += [name for mask in self.masks for name in mask.columns]
+        named += [name for one in self.relations for name in ([one.value] if isinstance(one.value, str) else one.value)]
+        named += list(self.ranking_columns)
+        if isinstance(self.match, Position):
+            named += [self.match.ra, self.match.dec]
+            named += [self.match.epoch] if isinstance(self.match.epoch, str) else []
+        if isinstance(self.match, Keys):
+            named += [*self.match.on, *self.match.agree]
+        if self.override:
+            named += [*self.override.on, *self.override.columns]
+        unknown = [f"{where.column}.{bit}" for where in conditions for bit in where.bits if bit not in self._bits(where.column)]
+        if unknown:
+            raise SurveyError(f"survey {self.name}: {listing(unknown)} is no bit that `flags` names")
+        return named
+
+    def _bits(self, column: str) -> Mapping[str, int]:
+        return self.flags.get(column, {})
+
+    def _refuse_strays(self, named: list[str], known: tuple[str, ...]) -> None:
+        stray = sorted({name for name in named if name not in known})
+        if stray:
+            raise SurveyError(f"survey {self.name}: {listing(stray)} named in the declaration but not among its columns")
+
     def _refuse_clashes(self) -> None:
         """Refuse two columns of one raw name, and tables that are no plain names."""
-        raws = [raw.name.lower() for raw in self.columns.values()]
-        twice = sorted({name for name in raws if raws.count(name) > 1})
+        raws = [(raw.name.lower(), raw.element) for raw in self.columns.values()]
+        twice = sorted({name for name, element in raws if raws.count((name, element)) > 1})
         if twice:
             raise SurveyError(
                 f"survey {self.name}: raw column {listing(twice)} is declared twice; a file's column has one meaning"
@@ -208,16 +239,60 @@ class Survey:
         if self.clean is not None and not inspect.isfunction(self.clean):
             raise SurveyError(f"survey {self.name}: clean must be a function of the survey's module, not {self.clean!r}")
 
+    @property
+    def has_ids(self) -> bool:
+        """Whether the files themselves hold ``source_id``."""
+        return self.match is None
+
+    @cached_property
+    def every_column(self) -> tuple[str, ...]:
+        """Every column of the survey's tables, in stored order: what files hold, what `clean`, match and merge add."""
+        added = [*self.made]
+        added += [self.override.origin] if self.override else []
+        added += ["match_separation", "match_candidates"] if isinstance(self.match, Position) else []
+        added += ["n_observations"] if self.duplicates == "best" else []
+        return (*(() if self.has_ids else ("source_id",)), *self.columns, *added)
+
+    @property
+    def ranking(self) -> tuple[str, ...]:
+        """Return `best`, or separation for objects matched by position."""
+        return self.best or (("match_separation",) if isinstance(self.match, Position) else ())
+
+    @property
+    def ranking_columns(self) -> tuple[str, ...]:
+        """Columns of `ranking`, without signs."""
+        return tuple(name.removeprefix("-") for name in self.ranking)
+
+    @property
+    def beside(self) -> tuple[str, ...]:
+        """Surveys whose raw files are read beside this one's."""
+        keys = (self.match.survey,) if isinstance(self.match, Keys) else ()
+        return (*keys, *((self.override.survey,) if self.override else ()))
+
+    @property
+    def stands_on(self) -> str | None:
+        """Table whose rows this survey is matched to, or computed at; None if it stands on files alone."""
+        if isinstance(self.match, Position):
+            return self.match.table
+        return self.computed.table if self.computed else None
+
     @cached_property
     def tables(self) -> dict[str, tuple[str, ...]]:
         """Every table that the survey feeds, its own first: name -> canonical columns with ``source_id`` first."""
         extended = {name for names in self.extensions.values() for name in names}
-        own = tuple(name for name in self.columns if name not in extended)
+        own = tuple(name for name in self.every_column if name not in extended)
         return {self.name: own} | {table: ("source_id", *names) for table, names in self.extensions.items()}
 
     def schema(self, table: str | None = None) -> pa.Schema:
-        """Return the Arrow schema of one of the survey's tables (its own if not named)."""
-        return schema(self.tables[table or self.name], lengths=self.lengths)
+        """Return the Arrow schema of one of the survey's tables (its own if not named), with the names of bits."""
+        plain = schema(self.tables[table or self.name], lengths=self.lengths)
+        for name, bits in self.flags.items():
+            at = plain.get_field_index(name)
+            if at >= 0:
+                said = ", ".join(f"{number} {bit}" for bit, number in sorted(bits.items(), key=lambda one: one[1]))
+                held = plain.field(at)
+                plain = plain.set(at, held.with_metadata({**(held.metadata or {}), b"bits": said.encode()}))
+        return plain
 
     def accepts(self, file_name: str) -> bool:
         """Tell whether a file found in a folder is one of the survey's by its name."""
@@ -227,12 +302,16 @@ class Survey:
     def fingerprint(self) -> str:
         """Hash of all that decides the survey's rows; titles, citations and descriptions do not count."""
         telling = ("required", "lengths", "extensions", "missing", "marks", "foreign", "long", "duplicates")
-        held = dataclasses.asdict(self)
-        content = {name: held[name] for name in (*telling, "tolerance", "release", "name")}
+        held = {name: _plain(getattr(self, name)) for name in telling}
+        content: dict[str, object] = {**held, "tolerance": self.tolerance, "release": self.release, "name": self.name}
         # Order counts: columns are stored in it.
         content["columns"] = [[name, dataclasses.asdict(raw)] for name, raw in self.columns.items()]
         content["tables"] = list(self.tables.items())
-        content["types"] = {name: [str(COLUMNS[name].type), COLUMNS[name].unit] for name in self.columns}
+        content["types"] = {name: [str(COLUMNS[name].type), COLUMNS[name].unit] for name in self.every_column}
+        content["bits"] = {name: dict(bits) for name, bits in self.flags.items()}
+        content["rules"] = [_plain(one) for one in (self.match, self.masks, self.drops, self.override, self.ranking)]
+        if self.computed:
+            content["computed"] = [self.computed.table, self.computed.needs, _source(self.computed.function)]
         content["clean"] = _source(self.clean) if self.clean else None
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 

@@ -13,7 +13,8 @@ from lake.survey import surveys
 DECLARATION = '''
 """Declare a made-up survey of radial velocities, to show what a newcomer has to write."""
 
-from lake.survey import Raw, Survey, same
+from lake.declaration import Raw
+from lake.survey import Survey, same
 
 SURVEY = Survey(
     name="madeup_dr1",

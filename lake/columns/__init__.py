@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 
 import pyarrow as pa
 
-from lake.columns import gaia_source, photometry, pretrain, xp
+from lake.columns import gaia_source, labels, match, photometry, pretrain, xp
 from lake.columns.column import Column
 
 __all__ = ["COLUMNS", "Column", "column", "schema"]
@@ -25,7 +25,9 @@ def _vocabulary(*chapters: Iterable[Column]) -> dict[str, Column]:
     return found
 
 
-COLUMNS: Mapping[str, Column] = _vocabulary(gaia_source.COLUMNS, xp.COLUMNS, photometry.COLUMNS, pretrain.COLUMNS)
+COLUMNS: Mapping[str, Column] = _vocabulary(
+    gaia_source.COLUMNS, match.COLUMNS, labels.COLUMNS, xp.COLUMNS, photometry.COLUMNS, pretrain.COLUMNS
+)
 
 
 def column(name: str) -> Column:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 F32, F64 = pa.float32(), pa.float64()
-I16, I64 = pa.int16(), pa.int64()
+I16, I32, I64 = pa.int16(), pa.int32(), pa.int64()
 BOOL, TEXT = pa.bool_(), pa.string()
 F32_LIST, F64_LIST = pa.list_(F32), pa.list_(F64)
 

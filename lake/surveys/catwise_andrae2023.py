@@ -5,7 +5,8 @@ and NaN where a source has no CatWISE counterpart; the labels come from XP spect
 The match was made by the authors, so no crossmatch of ours is involved and no magnitude errors are given.
 """
 
-from lake.survey import Raw, Survey, same
+from lake.declaration import Raw
+from lake.survey import Survey, same
 
 SURVEY = Survey(
     name="catwise_andrae2023",

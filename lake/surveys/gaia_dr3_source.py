@@ -8,7 +8,8 @@ Other releases are refused: their ids look alike, but name other sources.
 """
 
 from lake.columns import gaia_source
-from lake.survey import Mark, Survey, same
+from lake.declaration import Mark
+from lake.survey import Survey, same
 
 SURVEY = Survey(
     name="gaia_dr3_source",

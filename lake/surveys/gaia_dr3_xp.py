@@ -10,7 +10,8 @@ Correlations are 12 kB a row, nine tenths of all bytes, and live in a table of t
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lake.survey import Mark, Raw, Survey, same
+from lake.declaration import Mark, Raw
+from lake.survey import Survey, same
 
 _BAND = (
     "{0}_basis_function_id {0}_degrees_of_freedom {0}_n_parameters {0}_n_measurements {0}_n_rejected_measurements "

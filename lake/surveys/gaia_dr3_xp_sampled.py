@@ -5,7 +5,8 @@ raw ones with one row and two arrays per source, individual ones with one row pe
 Data model: Gaia DR3 documentation, chapter 20.12; 343 samples from 336 to 1020 nm in steps of 2 nm, W m-2 nm-1.
 """
 
-from lake.survey import Long, Mark, Survey, same
+from lake.declaration import Long, Mark
+from lake.survey import Survey, same
 
 SURVEY = Survey(
     name="gaia_dr3_xp_sampled",

@@ -168,7 +168,7 @@ def test_rows_whose_id_is_a_declared_sentinel_are_dropped_and_counted(rows, new_
 
 
 def test_values_in_other_units_are_converted(rows, new_lake, build, tmp_path):
-    from lake.survey import Raw
+    from lake.declaration import Raw
 
     declared = replace(CATWISE, columns={**CATWISE.columns, "catwise_w1_mag": Raw("catwise_w1", unit="mmag")})
     raw = rows.rename_columns(["source_id", "catwise_w1", "catwise_w2", *rows.column_names[3:]])

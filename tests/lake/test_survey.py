@@ -7,7 +7,8 @@ import pytest
 
 import lake.surveys
 from lake.errors import SurveyError
-from lake.survey import Mark, Raw, survey, surveys
+from lake.declaration import Mark, Raw
+from lake.survey import survey, surveys
 
 CATWISE, XP = survey("catwise_andrae2023"), survey("gaia_dr3_xp")
 
