@@ -14,10 +14,10 @@ from jobs.plan import plan as make_plan
 from jobs.training import MODELS, bundle_folder, require_model, training_id
 from jobs.training import train as train_model
 from lake import ledger
+from lake.build import build_survey
 from lake.catalog import publish as publish_builds
 from lake.errors import LakeError, RawFileError
 from lake.ingest import Runner, builds, scratch_left
-from lake.ingest import ingest as build_tables
 from lake.manifest import Manifest, read_manifest
 from lake.pretrain import ANCHOR
 from lake.root import Lake, grid_of, init_lake, open_lake
@@ -92,7 +92,7 @@ def _ingest_one(lake: Lake, plan: SurveyPlan, run: Runner) -> None:
     left = ledger.ignored_files(lake.storage, plan.survey)
     if left:
         terminal.say(f"{plan.survey.name}: {len(left)} files beside its own were left alone, such as {left[0]}")
-    outcome = build_tables(lake.storage, lake.grid, plan.survey, plan.files, run=run)
+    outcome = build_survey(lake.storage, lake.grid, plan.survey, plan.files, plan.standing, run=run)
     did = f"{outcome.mapped} files read, {outcome.reduced} partitions made, {outcome.reused} kept"
     terminal.say(f"{plan.survey.name}: {did if outcome.reduced or outcome.reused else 'nothing to do, the build is there'}")
     for manifest in outcome.manifests:
@@ -103,6 +103,15 @@ def _show_account(manifest: Manifest) -> None:
     account = manifest.account
     lost = ", ".join(f"{rows:,} {reason}" for reason, rows in account["dropped"].items()) or "none"
     terminal.say(f"  {manifest.table} {manifest.build}: {account['in']:,} rows in, {account['out']:,} out, dropped: {lost}")
+    masked = ", ".join(f"{values:,} {reason}" for reason, values in manifest.masked.items())
+    if masked:
+        terminal.say(f"  values masked: {masked}")
+    for one in (manifest.checks or {}).get("relations", ()):
+        verdict = "sound" if one["sound"] else f"too few rows to judge ({one['rows']})"
+        share = f", {one['share']:.1%} of {one['rows']:,} rows far off" if one["sound"] else ""
+        terminal.say(f"  matches verified: {one['value']} against {one['against']}: {verdict}{share}")
+    for name in (manifest.checks or {}).get("unverified", ()):
+        terminal.say(f"  matches NOT verified: {name} is not in this lake")
     if manifest.absent:
         terminal.say(f"  absent from all its files, hence null: {', '.join(manifest.absent)}")
 
@@ -118,12 +127,12 @@ def check(options: argparse.Namespace) -> int:
             )
         return DONE
     with writing(lake.storage), cluster(options.profile) as run:
-        for manifest in _wanted(lake):
+        wanted = _wanted(lake)
+        for manifest in wanted:
             if manifest.checks is not None and not options.deep:
                 terminal.say(f"{manifest.table} {manifest.build}: passed before (--deep reads it again)")
             else:
-                night.audited(lake.storage, manifest, run, again=options.deep)
-                _show_account(manifest)
+                _show_account(night.audited(lake, manifest, run, beside=wanted, again=options.deep))
     terminal.say(f"next: gaialake --lake {lake.storage.root} publish")
     return DONE
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from jobs.cluster import cluster
@@ -13,15 +14,18 @@ from jobs.lock import writing
 from jobs.plan import FRESH, SurveyPlan, plan
 from jobs.terminal import say, size, table
 from jobs.training import DEFAULT_PRESET, MODELS, current_bundle, require_model, train, training_id
+from lake.build import build_survey
 from lake.catalog import publish
-from lake.ingest import Runner, ingest
+from lake.ingest import Runner
 from lake.manifest import Manifest, is_there, read_manifest
 from lake.plain import mend_derived
 from lake.pretrain import ANCHOR
 from lake.root import Lake, open_lake
 from lake.storage import Storage
 from lake.survey import table_surveys
+from lake.table import Table
 from lake.validate import check
+from lake.verify import verify
 
 DONE, NOTHING = 0, 3
 
@@ -99,7 +103,7 @@ def build_tables(lake: Lake, plans: Sequence[SurveyPlan], night: Night, run: Run
             continue
         if one.stale:
             with night.step(f"ingest {one.survey.name}") as record:
-                outcome = ingest(lake.storage, lake.grid, one.survey, one.files, run=run)
+                outcome = build_survey(lake.storage, lake.grid, one.survey, one.files, one.standing, run=run)
                 record |= {"files_read": outcome.mapped, "partitions_made": outcome.reduced, "partitions_kept": outcome.reused}
                 manifests.extend(outcome.manifests)
         else:
@@ -107,18 +111,37 @@ def build_tables(lake: Lake, plans: Sequence[SurveyPlan], night: Night, run: Run
     if not manifests:
         return []
     with night.step("check"):
-        manifests = [audited(lake.storage, manifest, run) for manifest in manifests]
+        manifests = [audited(lake, manifest, run, beside=manifests) for manifest in manifests]
     with night.step("publish") as record:
         record["tables"] = publish(lake.storage, manifests)
     return list(record["tables"])
 
 
-def audited(storage: Storage, manifest: Manifest, run: Runner, *, again: bool = False) -> Manifest:
-    """Check a build unless it passed before."""
-    if manifest.checks is not None and not again:
-        return manifest
+def audited(lake: Lake, manifest: Manifest, run: Runner, *, beside: Sequence[Manifest] = (), again: bool = False) -> Manifest:
+    """Check a build unless it passed before, and verify its matches with the tables at hand.
+
+    Parameters
+    ----------
+    beside
+        Builds of other tables that are to be published with this one; published tables serve where there is none.
+    """
     source = table_surveys().get(manifest.table)
-    return check(storage, manifest, run=run, limit=source.rows if source else None, deep=again)
+    new = {one.table: Table(lake.storage, one, lake.grid) for one in (*beside, manifest)}
+    waiting = set((manifest.checks or {}).get("unverified", ())) & {*new, *lake.published}
+    if manifest.checks is not None and not again and not waiting:
+        return manifest
+    if source is None or manifest.table != source.name or not (source.relations or source.match):
+        return check(lake.storage, manifest, run=run, limit=source.rows if source else None, deep=again)
+    known = {one.table for one in source.relations}
+    references = {name: new.get(name) or lake.table(name) for name in sorted(known) if name in new or name in lake.published}
+    return check(
+        lake.storage,
+        manifest,
+        run=run,
+        limit=source.rows,
+        deep=again,
+        verify=partial(verify, new[manifest.table], source, references, run=run),
+    )
 
 
 def models_to_do(lake: Lake, train_models: Sequence[str]) -> list[str]:
@@ -167,7 +190,7 @@ def publish_predictions(lake: Lake, model: str, bundle: str | None, run: Runner,
     """Predict, check and publish; return the table's name if it changed."""
     outcome = predict(lake, model, bundle=bundle, run=run)
     record |= {"partitions_made": outcome.reduced, "partitions_kept": outcome.reused}
-    return publish(lake.storage, [audited(lake.storage, manifest, run) for manifest in outcome.manifests])
+    return publish(lake.storage, [audited(lake, manifest, run) for manifest in outcome.manifests])
 
 
 def show_plan(plans: Sequence[SurveyPlan], todo: Sequence[str]) -> None:

@@ -1,19 +1,24 @@
 """Find out what is stale and why, in the order in which it would be built."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from jobs.terminal import Steps, progress
-from lake.errors import LakeError
-from lake.ingest import build_id, builds
+from lake.build import wanted_builds
+from lake.declaration import Keys
+from lake.errors import LakeError, listing
+from lake.ingest import builds
+from lake.keys import Beside
 from lake.ledger import RawFile, raw_files
 from lake.manifest import Manifest, is_there, read_manifest
 from lake.root import Lake, open_lake, read_catalog
+from lake.standing import ON_FILES, Reference, Standing
 from lake.storage import Storage, ledger_key
-from lake.survey import Survey, surveys
+from lake.survey import Survey, surveys, table_surveys
+from lake.survey import survey as declared
 
 FRESH, STALE, BUILT, CHECKED = "fresh", "stale", "built", "checked"
 
@@ -49,6 +54,7 @@ class SurveyPlan:
     survey: Survey
     files: tuple[RawFile, ...]
     steps: tuple[Step, ...]
+    standing: Standing = ON_FILES
 
     @property
     def stale(self) -> bool:
@@ -85,28 +91,75 @@ def plan(lake: Lake, only: Sequence[str] | None = None, *, save: bool = True) ->
     if missing:
         name = sorted(missing)[0]
         raise LakeError(f"{name}: no raw files are registered; `gaialake --lake {lake.storage.root} ingest {name} --raw PATH...`")
-    return [plan_survey(lake, survey, save=save) for survey in chosen]
+    # What others stand on comes first; it is built first as well.
+    ordered = sorted(chosen, key=lambda one: (one.stands_on is not None, bool(one.relations), one.name))
+    return [plan_survey(lake, survey, save=save) for survey in ordered]
 
 
 def plan_survey(lake: Lake, survey: Survey, *, save: bool = True) -> SurveyPlan:
-    """Return the state of one survey's tables (see `plan`)."""
-    with ExitStack() as shown:
-        files = tuple(raw_files(lake.storage, survey, _hashing(survey.name, shown), save=save))
-    hashes = [file.sha256 for file in files]
+    """Return the state of one survey's tables (see `plan`).
+
+    Raises
+    ------
+    LakeError
+        If what the survey stands on has no files in this lake.
+    """
+    files = _files(lake, survey, save=save)
+    standing = _standing(lake, survey, save=save)
     current = {name: held["metadata"].get("build") for name, held in read_catalog(lake.storage).get("sources", {}).items()}
     steps = []
-    for table in survey.tables:
-        build = build_id(table, survey, lake.grid, hashes)
+    for table, build in wanted_builds(survey, lake.grid, files, standing).items():
         if build not in builds(lake.storage, table):
-            steps.append(Step(table, STALE, _reason(lake, survey, table, files), build, bytes=sum(file.bytes for file in files)))
+            why = _reason(lake, survey, table, files, standing)
+            steps.append(Step(table, STALE, why, build, bytes=sum(file.bytes for file in files)))
             continue
         manifest = read_manifest(lake.storage, table, build)
         gone = [part.key for part in manifest.partitions if not is_there(lake.storage, part)]
         if gone:
             steps.append(Step(table, STALE, f"{len(gone)} of its files are gone ({gone[0]})", build, bytes=manifest.bytes))
             continue
-        steps.append(_built_step(manifest, current.get(table)))
-    return SurveyPlan(survey, files, tuple(steps))
+        steps.append(_built_step(manifest, current))
+    return SurveyPlan(survey, files, tuple(steps), standing)
+
+
+def _files(lake: Lake, survey: Survey, *, save: bool) -> tuple[RawFile, ...]:
+    with ExitStack() as shown:
+        return tuple(raw_files(lake.storage, survey, _hashing(survey.name, shown), save=save))
+
+
+def _standing(lake: Lake, survey: Survey, *, save: bool) -> Standing:
+    """Return what a survey's rows are matched with: raw files of others, and the build of a table that they ask for."""
+    if not survey.beside and survey.stands_on is None:
+        return ON_FILES
+    beside = {}
+    for name in survey.beside:
+        files = _files(lake, declared(name), save=save)
+        if files:
+            beside[name] = Beside(name, tuple((file.path, file.sha256) for file in files))
+        elif isinstance(survey.match, Keys) and survey.match.survey == name:
+            raise LakeError(
+                f"{survey.name} gets its source_ids from the files of {name}, of which this lake has none; "
+                f"`gaialake fetch {name}`, or `gaialake ingest {name} --raw PATH...` first"
+            )
+    reference = None
+    if survey.stands_on is not None:
+        reference = Reference(lake.storage, lake.grid, survey.stands_on, _reference_build(lake, survey, save=save))
+    return Standing(beside, reference)
+
+
+def _reference_build(lake: Lake, survey: Survey, *, save: bool) -> str:
+    """Return the build that the table under a survey has, or will have when its raw files are ingested."""
+    table = str(survey.stands_on)
+    source = table_surveys()[table]
+    files = _files(lake, source, save=save)
+    if files:
+        return wanted_builds(source, lake.grid, files, _standing(lake, source, save=save))[table]
+    if table in lake.published:
+        return lake.table(table).manifest.build
+    raise LakeError(
+        f"{survey.name} is matched to the sources of {table}, which is not in this lake; `gaialake fetch {source.name}`, or "
+        f"`gaialake ingest {source.name} --raw PATH...` first"
+    )
 
 
 def _hashing(name: str, shown: ExitStack) -> Callable[[int, int], None]:
@@ -121,8 +174,12 @@ def _hashing(name: str, shown: ExitStack) -> Callable[[int, int], None]:
     return tick
 
 
-def _built_step(manifest: Manifest, published: str | None) -> Step:
-    if manifest.checks is not None and published == manifest.build:
+def _built_step(manifest: Manifest, current: Mapping[str, Any]) -> Step:
+    published = current.get(manifest.table)
+    verifiable = sorted(set((manifest.checks or {}).get("unverified", ())) & set(current))
+    if verifiable:
+        state, why = BUILT, f"its matches can now be verified with {listing(verifiable)}"
+    elif manifest.checks is not None and published == manifest.build:
         state, why = FRESH, "inputs, declaration and step versions are those of the published build"
     elif manifest.checks is not None:
         state, why = CHECKED, "built and checked, not published"
@@ -131,7 +188,7 @@ def _built_step(manifest: Manifest, published: str | None) -> Step:
     return Step(manifest.table, state, why, manifest.build, manifest.rows, manifest.bytes)
 
 
-def _reason(lake: Lake, survey: Survey, table: str, files: Sequence[RawFile]) -> str:
+def _reason(lake: Lake, survey: Survey, table: str, files: Sequence[RawFile], standing: Standing) -> str:
     """Say why a table is stale, compared with the latest build that was published, or with any build."""
     from lake.ingest import STEPS
 
@@ -140,8 +197,13 @@ def _reason(lake: Lake, survey: Survey, table: str, files: Sequence[RawFile]) ->
         return f"never built; {len(files)} raw files"
     current = lake.published.get(table, "").rsplit("/", 1)[-1].removesuffix(".json")
     latest = read_manifest(lake.storage, table, current if current in held else held[-1])
-    if latest.declaration != survey.fingerprint:
+    if not survey.computed and latest.declaration != survey.fingerprint:
         return "the survey's declaration changed"
+    if survey.computed:
+        return f"its files, or {survey.computed.table} at whose sources it is computed, changed"
+    if any(one.against != standing.id for one in latest.inputs):
+        stands = [*standing.beside, *([standing.reference.table] if standing.reference else [])]
+        return f"what it is matched with changed: {listing(stands)}"
     if dict(latest.steps) != STEPS:
         return f"a step's version changed: {dict(latest.steps)} -> {STEPS}"
     if latest.grid != lake.grid.id:

@@ -1,6 +1,7 @@
 """Bring a raw batch to the declared form: types, units, nulls, list lengths, ids; refuse what does not fit."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -10,12 +11,15 @@ import pyarrow.compute as pc
 from lake.columns import column
 from lake.declaration import Mark
 from lake.errors import RawFileError
+from lake.manifest import add_up
+from lake.masks import drop, mask
 from lake.partition import BASE_SHIFT, N_PIXELS
 from lake.readers.arrays import ArrayTextError, parse_arrays
 from lake.readers.batch import RawBatch
 from lake.survey import Survey
 
 _MAX_ID = N_PIXELS << BASE_SHIFT
+_BLANK = pa.array(["", "null", "nan", "NaN", "None", "--"])
 
 
 class _MisfitError(ValueError):
@@ -26,13 +30,31 @@ class _MisfitError(ValueError):
         self.row = row
 
 
-def conform(
-    batch: RawBatch, survey: Survey, path: object, *, columns: Iterable[str] | None = None
-) -> tuple[pa.Table, dict[str, int]]:
-    """Return the batch under the survey's schema, and the number of rows dropped by reason.
+@dataclass(frozen=True)
+class Conformed:
+    """Rows under a survey's schema, and what became of the others.
+
+    Attributes
+    ----------
+    table
+        Canonical columns, without ``source_id`` where a match has yet to find it.
+    dropped
+        Rows left out, by reason.
+    masked
+        Values that became null by the survey's masks, by ``column: reason``; the rows stay.
+    """
+
+    table: pa.Table
+    dropped: Mapping[str, int]
+    masked: Mapping[str, int]
+
+
+def conform(batch: RawBatch, survey: Survey, path: object, *, columns: Iterable[str] | None = None) -> Conformed:
+    """Return the batch under the survey's schema, and the number of rows dropped and values masked by reason.
 
     Every declared column is present; those that the file lacks are null. NaN, sentinels, empty texts and empty arrays
-    become null. Values keep their bits: float32 stays float32 or widens to float64.
+    become null. Values keep their bits: float32 stays float32 or widens to float64. The order: types and nulls, masks
+    and drops on what the file holds, the survey's `clean`, then masks and drops on what that made.
 
     Parameters
     ----------
@@ -55,26 +77,37 @@ def conform(
             arrays.append(pa.nulls(rows, field.type))
             continue
         try:
-            raw = _forget(_plain(batch.table[field.name].combine_chunks()), survey.missing.get(field.name, ()))
-            arrays.append(_coerced(_in_units(raw, field.name, survey), field.type))
+            sentinels = survey.missing.get(field.name, ())
+            raw = _forget(_plain(batch.table[field.name].combine_chunks()), sentinels)
+            # Numbers that came as text show only now that they are sentinels.
+            arrays.append(_forget(_coerced(_in_units(raw, field.name, survey), field.type), sentinels))
         except (_MisfitError, ArrayTextError) as error:
             raise _located(error, batch, survey, path, field) from error
     table = pa.Table.from_arrays(arrays, schema=pa.schema([field.with_nullable(True) for field in fields]))
-    table, dropped = _without_ids(table, survey)
-    _refuse_ids(table["source_id"].combine_chunks(), batch.first_row, path)
+    dropped: dict[str, int] = {}
+    if survey.has_ids:
+        table, dropped = _without_ids(table, survey)
+        _refuse_ids(table["source_id"].combine_chunks(), batch.first_row, path)
     for mark in survey.marks:
         if mark.column in batch.table.column_names:
             _refuse_release(table, mark, survey, path)
+    table, masked = mask(table, survey, survey.columns)
+    table, left_out = drop(table, survey, survey.columns)
     if survey.clean is not None:
         table = survey.clean(table)
-    return table.cast(pa.schema(fields)), dropped
+        table, late = mask(table, survey, survey.made)
+        table, last = drop(table, survey, survey.made)
+        masked, left_out = add_up([masked, late]), add_up([left_out, last])
+    wanted = [*fields, *(column(name).field(survey.lengths.get(name)) for name in survey.made)]
+    return Conformed(table.select([field.name for field in wanted]).cast(pa.schema(wanted)), add_up([dropped, left_out]), masked)
 
 
 def _located(error: Exception, batch: RawBatch, survey: Survey, path: object, field: pa.Field) -> RawFileError:
     row = getattr(error, "row", 0)
     name = survey.columns[field.name].name
-    ids = batch.table["source_id"]
-    star = f", source_id {ids[row].as_py()}" if field.name != "source_id" and row < len(ids) else ""
+    star = ""
+    if survey.has_ids and field.name != "source_id" and row < batch.table.num_rows:
+        star = f", source_id {batch.table['source_id'][row].as_py()}"
     return RawFileError(
         f"{path}: column {name!r}, row {batch.first_row + row + 1:,}{star}: {error}; {survey.name} declares "
         f"{field.type}. Fetch the file again, or ingest it under the survey and release it belongs to"
@@ -82,7 +115,10 @@ def _located(error: Exception, batch: RawBatch, survey: Survey, path: object, fi
 
 
 def _without_ids(table: pa.Table, survey: Survey) -> tuple[pa.Table, dict[str, int]]:
-    """Drop rows whose id is a declared sentinel; a null id that no sentinel explains is left to be refused."""
+    """Drop rows whose id is a declared sentinel, or null where the survey says that ids may be missing.
+
+    A null id of a survey that declares nothing is left to be refused.
+    """
     if "source_id" not in survey.missing or not table["source_id"].null_count:
         return table, {}
     return table.filter(pc.is_valid(table["source_id"])), {"no source_id": table["source_id"].null_count}
@@ -198,6 +234,8 @@ def _integers(values: pa.Array, kind: pa.DataType) -> pa.Array:
         if kind == pa.int64():
             raise _MisfitError(f"expected 64-bit integers, found {values.type}: identifiers lose digits as floating numbers")
         values = pc.if_else(pc.is_nan(values), pa.scalar(None, values.type), values)
+    elif pa.types.is_string(values.type):
+        values = _digits(values)
     elif not pa.types.is_integer(values.type):
         raise _MisfitError(f"expected integers, found {values.type}, such as {_first(values)!r}")
     try:
@@ -209,6 +247,17 @@ def _integers(values: pa.Array, kind: pa.DataType) -> pa.Array:
             except pa.ArrowInvalid:
                 raise _MisfitError(f"expected {kind}, found {value!r}", row) from error
         raise
+
+
+def _digits(values: pa.Array) -> pa.Array:
+    """Turn integers written as text into int64, blanks into null."""
+    trimmed = pc.utf8_trim_whitespace(values)
+    trimmed = pc.if_else(pc.is_in(trimmed, _BLANK), pa.scalar(None, pa.string()), trimmed)
+    odd = pc.fill_null(pc.invert(pc.match_substring_regex(trimmed, r"^[+-]?[0-9]{1,19}$")), False)
+    if pc.any(odd).as_py():
+        row = pc.index(odd, True).as_py()
+        raise _MisfitError(f"expected an integer, found the text {values[row].as_py()!r}", row)
+    return pc.cast(trimmed, pa.int64())
 
 
 def _booleans(values: pa.Array) -> pa.Array:

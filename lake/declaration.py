@@ -81,7 +81,7 @@ class Position:
     ra, dec
         Canonical columns of the object's position [deg, ICRS].
     epoch
-        Julian year of the positions, or the canonical column that holds it row by row.
+        Julian year of the positions.
     radius
         Largest separation [arcsec]; objects without a source so near are dropped and counted.
     table
@@ -90,7 +90,7 @@ class Position:
 
     ra: str = "object_ra"
     dec: str = "object_dec"
-    epoch: float | str = 2000.0
+    epoch: float = 2000.0
     radius: float = 1.0
     table: str = "gaia_dr3_source"
 

@@ -31,7 +31,7 @@ from lake.manifest import (
     write_manifest,
 )
 from lake.parquet import POOL_ROWS, write_partition
-from lake.partition import file_name
+from lake.partition import Grid, file_name
 from lake.storage import Storage, partition_key, write_whole
 from lake.table import Piece
 
@@ -136,8 +136,12 @@ def derive_partition(task: DeriveTask) -> Partition:
 
 def derived_build(join: Join, name: str, version: str) -> str:
     """Return the id of the build that a derivation of this name and version makes of these tables."""
-    made_of = {table.name: table.manifest.build for table in join.tables}
-    return digest([name, version, STEPS, join.grid.id, made_of])[:16]
+    return build_of(name, version, join.grid, {table.name: table.manifest.build for table in join.tables})
+
+
+def build_of(name: str, version: str, grid: Grid, made_of: Mapping[str, str]) -> str:
+    """Return the same from the builds (table -> build) that are to be joined, which need not exist yet."""
+    return digest([name, version, STEPS, grid.id, dict(made_of)])[:16]
 
 
 def derive(storage: Storage, join: Join, derivation: Derivation, *, run: Runner = serial) -> Outcome:
@@ -170,7 +174,7 @@ def derive(storage: Storage, join: Join, derivation: Derivation, *, run: Runner 
         record = folder / "reduce" / f"{own.first:06d}-{own.end - 1:06d}.json"
         tasks.append(DeriveTask(derivation, storage, build, join.task, pieces, own.first, own.end, content, record))
     reused = len(parts)
-    parts |= {part.first: part for part in run(f"predict {derivation.name}", derive_partition, tasks)} if tasks else {}
+    parts |= {part.first: part for part in run(f"compute {derivation.name}", derive_partition, tasks)} if tasks else {}
     manifest = _manifest(
         join, derivation, build, tuple(parts[first] for first in sorted(parts)), round(time.monotonic() - started, 3)
     )

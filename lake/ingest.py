@@ -34,6 +34,7 @@ from lake.manifest import (
 from lake.merge import ReduceTask, reduce_partition
 from lake.partition import Grid, file_edges
 from lake.runs import MapTask, input_of, map_file, union
+from lake.standing import ON_FILES, Standing
 from lake.storage import Storage, write_whole
 from lake.survey import Survey
 
@@ -74,9 +75,15 @@ class Outcome:
     reused: int = 0
 
 
-def build_id(table: str, survey: Survey, grid: Grid, hashes: Iterable[str]) -> str:
-    """Return the name of the build of a table from these raw contents: equal inputs, declaration and steps, equal name."""
-    return digest([table, survey.fingerprint, STEPS, grid.id, sorted(set(hashes))])[:16]
+def build_id(table: str, survey: Survey, grid: Grid, hashes: Iterable[str], against: str = "") -> str:
+    """Return the name of the build of a table from these raw contents: equal inputs, declaration and steps, equal name.
+
+    Parameters
+    ----------
+    against
+        Fingerprint of what the rows are matched with (see `lake.standing.Standing`).
+    """
+    return digest([table, survey.fingerprint, STEPS, grid.id, sorted(set(hashes)), *([against] if against else [])])[:16]
 
 
 def builds(storage: Storage, table: str) -> list[str]:
@@ -84,13 +91,23 @@ def builds(storage: Storage, table: str) -> list[str]:
     return [name.removesuffix(".json") for name in storage.names(f"tables/{table}") if name.endswith(".json")]
 
 
-def ingest(storage: Storage, grid: Grid, survey: Survey, files: Sequence[RawFile], *, run: Runner = serial) -> Outcome:
+def ingest(
+    storage: Storage,
+    grid: Grid,
+    survey: Survey,
+    files: Sequence[RawFile],
+    *,
+    standing: Standing = ON_FILES,
+    run: Runner = serial,
+) -> Outcome:
     """Build all tables of a survey from the given raw files; do only what no earlier run has done.
 
     Parameters
     ----------
     files
         From `lake.ledger.raw_files`; each content once.
+    standing
+        What the rows are matched with.
     run
         Where tasks are carried out.
 
@@ -101,16 +118,17 @@ def ingest(storage: Storage, grid: Grid, survey: Survey, files: Sequence[RawFile
         published changes, and finished work is kept for the next run.
     """
     if not files:
-        raise LakeError(f"{survey.name}: no raw files; name some with `gaialake ingest {survey.name} --raw PATH...`")
+        way = f"`gaialake fetch {survey.name}`, or " if survey.fetch else ""
+        raise LakeError(f"{survey.name}: no raw files; {way}name some with `gaialake ingest {survey.name} --raw PATH...`")
     hashes = [file.sha256 for file in files]
-    wanted = {table: build_id(table, survey, grid, hashes) for table in survey.tables}
+    wanted = {table: build_id(table, survey, grid, hashes, standing.id) for table in survey.tables}
     done = [read_manifest(storage, table, build) for table, build in wanted.items() if build in builds(storage, table)]
     # Runs and finished partitions depend on contents, not on the build: one bad file, replaced, costs only itself.
     folder = storage.path(f"scratch/{survey.name}/{digest([survey.fingerprint, STEPS, grid.id])[:16]}")
     if len(done) == len(wanted) and all(is_there(storage, part) for manifest in done for part in manifest.partitions):
         shutil.rmtree(folder.parent, ignore_errors=True)
         return Outcome(tuple(done))
-    work = _Work(storage, grid, survey, sorted(files, key=lambda file: file.sha256), wanted, folder, run)
+    work = _Work(storage, grid, survey, sorted(files, key=lambda file: file.sha256), wanted, folder, standing, run)
     outcome = work.carry_out()
     for table, build in wanted.items():
         clear_remains(storage, table, build)
@@ -130,10 +148,11 @@ class _Work:
         files: Sequence[RawFile],
         wanted: dict[str, str],
         folder: Path,
+        standing: Standing,
         run: Runner,
     ) -> None:
         self.storage, self.grid, self.survey, self.files = storage, grid, survey, files
-        self.wanted, self.folder, self.run = wanted, folder, run
+        self.wanted, self.folder, self.standing, self.run = wanted, folder, standing, run
         self._files = {file.sha256: file for file in files}
         self.started = time.monotonic()
         self.older = {table: self._older(table) for table in wanted}
@@ -148,9 +167,9 @@ class _Work:
         attempts = self._count_attempt()
         known = {table: self._known_inputs(table) for table in self.wanted}
         fresh = [file for file in self.files if any(file.sha256 not in known[table] for table in self.wanted)]
-        records = self._map([MapTask(self.survey, self.grid, file, self.folder) for file in fresh])
+        records = self._map([self._order(file) for file in fresh])
         for table in self.wanted:
-            known[table] |= {sha: input_of(record, table, self._file(sha)) for sha, record in records.items()}
+            known[table] |= {sha: input_of(record, table, self._file(sha), self.standing.id) for sha, record in records.items()}
         inputs = {table: [known[table][file.sha256] for file in self.files] for table in self.wanted}
         entries = {table: self._entries(table, inputs[table]) for table in self.wanted}
         stale = {table: [one for one in entries[table] if isinstance(one, ReduceTask)] for table in self.wanted}
@@ -178,13 +197,16 @@ class _Work:
     def _file(self, sha256: str) -> RawFile:
         return self._files[sha256]
 
+    def _order(self, file: RawFile, spans: tuple[tuple[int, int], ...] = ()) -> MapTask:
+        return MapTask(self.survey, self.grid, file, self.folder, spans, self.standing)
+
     def _known_inputs(self, table: str) -> dict[str, Input]:
         """Return what earlier builds know of the current raw files, under their current names."""
         names = {file.sha256: file.name for file in self.files}
         found = {}
         for manifest in self.older[table]:
             for one in manifest.inputs:
-                if one.sha256 in names:
+                if one.sha256 in names and one.against == self.standing.id:
                     found[one.sha256] = Input(**{**one.__dict__, "name": names[one.sha256]})
         return found
 
@@ -208,7 +230,8 @@ class _Work:
             at.setdefault(part.content, []).append(part)
         entries: list[Partition | ReduceTask] = []
         for i, (first, end) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
-            content = digest([self.survey.fingerprint, STEPS, self.grid.id, table, first, end, touching[i]])
+            against = [self.standing.id] if self.standing.id else []
+            content = digest([self.survey.fingerprint, STEPS, self.grid.id, table, first, end, touching[i], *against])
             older = next((part for part in at.get(content, ()) if is_there(self.storage, part)), None)
             if older is not None:
                 entries.append(older)
@@ -235,9 +258,7 @@ class _Work:
                 for sha, _, _ in task.runs:
                     if sha not in records and finished(self.storage, task.record) is None:
                         spans.setdefault(sha, set()).add((task.first, task.end))
-        return [
-            MapTask(self.survey, self.grid, self._file(sha), self.folder, union(found)) for sha, found in sorted(spans.items())
-        ]
+        return [self._order(self._file(sha), union(found)) for sha, found in sorted(spans.items())]
 
     def _with_runs(self, task: ReduceTask, records: dict[str, Any]) -> ReduceTask:
         found: list[tuple[str, str, str]] = []
@@ -273,6 +294,7 @@ class _Work:
             schema_hash=schema_hash(schema),
             partitions=parts,
             inputs=inputs,
+            made_of=self._made_of(),
             absent=tuple(name for name in schema.names if name in absent),
             versions=byte_versions(),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -280,6 +302,11 @@ class _Work:
             seconds=round(time.monotonic() - self.started, 3),
             attempts=attempts,
         )
+
+    def _made_of(self) -> dict[str, str]:
+        reference = self.standing.reference
+        files = {f"files of {name}": digest([sha for _, sha in one.files])[:16] for name, one in self.standing.beside.items()}
+        return files | ({reference.table: reference.build} if reference else {})
 
 
 def scratch_left(storage: Storage) -> list[str]:

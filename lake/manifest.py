@@ -74,6 +74,10 @@ class Input:
         Rows read, and rows dropped by reason before partitions were formed.
     leaves, counts
         Leaves of the grid that its remaining rows touch, and how many rows touch each.
+    masked
+        Values that became null by the survey's masks, by ``column: reason``.
+    against
+        Fingerprint of what its rows were matched with; empty for rows that know their source_id.
     """
 
     name: str
@@ -85,6 +89,8 @@ class Input:
     counts: tuple[int, ...] = ()
     absent: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
+    masked: Mapping[str, int] = field(default_factory=dict)
+    against: str = ""
 
 
 @dataclass(frozen=True)
@@ -130,6 +136,11 @@ class Manifest:
         """Rows in, rows out, rows dropped by reason; in = out + dropped in a sound build."""
         dropped = add_up([*(one.dropped for one in self.inputs), *(part.dropped for part in self.partitions)])
         return {"in": sum(one.rows for one in self.inputs), "out": self.rows, "dropped": dropped}
+
+    @cached_property
+    def masked(self) -> dict[str, int]:
+        """Values of the raw files that became null by the survey's masks, by ``column: reason``."""
+        return add_up(one.masked for one in self.inputs)
 
     @cached_property
     def edges(self) -> Ids:

@@ -15,9 +15,10 @@ from lake.manifest import Partition, finished
 from lake.parquet import group_edges, group_rows, write_partition
 from lake.partition import Ids, file_name, first_id
 from lake.storage import Storage, partition_key, write_whole
-from lake.survey import Survey
+from lake.survey import OBSERVATIONS, Survey
 
 _IN_FILE, _IN_FILES = "same source again in one file", "same source again in another file"
+_NOT_BEST, _SAME_ROW = "not the best observation of its source", "same row again"
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ class _Merge:
         self._task = task
         self.rows_in = 0
         self.leaf_rows: tuple[int, ...] = ()
-        self.dropped = {_IN_FILE: 0, _IN_FILES: 0}
+        self.dropped = dict.fromkeys((_IN_FILE, _IN_FILES, _NOT_BEST, _SAME_ROW), 0)
 
     def groups(self) -> Iterator[pa.Table]:
         """Yield the merged rows, one table per row group, ascending in source_id."""
@@ -145,12 +146,37 @@ class _Merge:
         rank = np.concatenate([np.full(piece.num_rows, rank) for rank, piece in pieces])
         ids: Ids = table["source_id"].to_numpy()
         self.rows_in += len(ids)
-        if (np.diff(ids) > 0).all():
-            return table
-        order = np.argsort(ids, kind="stable")
-        if (np.diff(ids[order]) > 0).all():
-            return table.take(pa.array(order))
-        return self._one_per_source(table.take(pa.array(order)), rank[order])
+        if not (np.diff(ids) > 0).all():
+            order = np.argsort(ids, kind="stable")
+            table, rank, ids = table.take(pa.array(order)), rank[order], ids[order]
+        if self._task.survey.duplicates == "best" and self._task.table == self._task.survey.name:
+            return self._best_per_source(table, rank)
+        return table if (np.diff(ids) > 0).all() else self._one_per_source(table, rank)
+
+    def _best_per_source(self, table: pa.Table, rank: Ids) -> pa.Table:
+        """Keep the best observation of each source, and count its observations.
+
+        Ties go to the more complete row, then to the smaller file hash, then to the earlier row. A row that is equal to
+        another in all columns is the same observation, delivered twice.
+        """
+        ids: Ids = table["source_id"].to_numpy()
+        repeated = np.zeros(len(ids), dtype=bool)
+        repeated[1:] |= ids[1:] == ids[:-1]
+        observations = np.ones(len(ids), dtype=np.int64)
+        if repeated.any():
+            shas = np.array([sha for sha, _, _ in self._task.runs])[rank]
+            present = sum(np.asarray(pc.is_valid(column), dtype=np.int32) for column in table.columns)
+            keys = [_ranked(table[name.removeprefix("-")], name.startswith("-")) for name in reversed(self._task.survey.ranking)]
+            order = np.lexsort((np.arange(len(ids)), shas, -np.asarray(present), *keys, ids))
+            table, ids = table.take(pa.array(order)), ids[order]
+            same = _same_as_an_earlier(table, ids)
+            first = np.flatnonzero(np.concatenate([[True], ids[1:] != ids[:-1]]))
+            observations = np.add.reduceat((~same).astype(np.int64), first)
+            self.dropped[_SAME_ROW] += int(same.sum())
+            self.dropped[_NOT_BEST] += len(ids) - len(first) - int(same.sum())
+            table = table.take(pa.array(first))
+        counted = pa.array(np.minimum(observations, np.iinfo(np.int16).max).astype(np.int16))
+        return table.append_column(OBSERVATIONS, counted)
 
     def _one_per_source(self, table: pa.Table, rank: Ids) -> pa.Table:
         """Keep the most complete row of each source, the smaller file hash on ties; refuse rows that disagree."""
@@ -203,6 +229,35 @@ class _Merge:
                     f"({int(apart.sum()):,} sources differ by more than {tolerance:g}). Keep one of the files, by "
                     f"`gaialake ingest {self._task.survey.name} --replace --raw PATH...`"
                 )
+
+
+def _ranked(values: pa.ChunkedArray, largest_first: bool) -> np.ndarray:
+    """Return numbers that sort as the ranking wants, nulls last."""
+    held = values.combine_chunks()
+    there = np.asarray(pc.is_valid(held))
+    known, place = np.unique(held.drop_null().to_numpy(zero_copy_only=False), return_inverse=True)
+    ranks = np.full(len(held), len(known), dtype=np.int64)
+    ranks[there] = len(known) - 1 - place if largest_first else place
+    return ranks
+
+
+def _same_as_an_earlier(table: pa.Table, ids: Ids) -> np.ndarray:
+    """Tell rows that are equal to the row before them in every column; rows are in order of source and rank."""
+    same = np.concatenate([[False], ids[1:] == ids[:-1]])
+    rows = np.flatnonzero(same)
+    for name in table.column_names:
+        if not len(rows):
+            break
+        values = table[name].combine_chunks()
+        first, second = values.take(pa.array(rows)), values.take(pa.array(rows - 1))
+        if pa.types.is_fixed_size_list(values.type):
+            equal = np.array([a == b for a, b in zip(first.to_pylist(), second.to_pylist(), strict=True)])
+        else:
+            both_null = pc.and_(pc.is_null(first), pc.is_null(second))
+            equal = np.asarray(pc.or_(both_null, pc.fill_null(pc.equal(first, second), False)))
+        same[rows[~equal]] = False
+        rows = rows[equal]
+    return same
 
 
 def _apart(first: pa.Array, second: pa.Array, tolerance: float) -> np.ndarray:

@@ -190,3 +190,18 @@ def read_ids(storage: Storage, key: str, ids: Ids, columns: Sequence[str]) -> pa
             if len(rows):
                 found.append(file.read_row_group(i, columns=list(columns), use_threads=False).take(pa.array(rows)))
         return pa.concat_tables(found) if found else file.schema_arrow.empty_table().select(list(columns))
+
+
+def read_pixels(storage: Storage, key: str, pixels: Ids, shift: int, columns: Sequence[str]) -> pa.Table:
+    """Return the rows of a file whose ids, shifted right by `shift`, are among ascending pixels; others are not decoded."""
+    with storage.open_input(key) as source, pq.ParquetFile(source) as file:
+        found = []
+        for i in range(file.metadata.num_row_groups):
+            statistics = file.metadata.row_group(i).column(0).statistics
+            low, high = np.searchsorted(pixels, [statistics.min >> shift, (statistics.max >> shift) + 1])
+            if high > low:
+                table = file.read_row_group(i, columns=list(columns), use_threads=False)
+                held = np.right_shift(table["source_id"].to_numpy(), shift)
+                at = np.minimum(np.searchsorted(pixels, held), len(pixels) - 1)
+                found.append(table.filter(pa.array(pixels[at] == held)))
+        return pa.concat_tables(found) if found else file.schema_arrow.empty_table().select(list(columns))

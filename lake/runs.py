@@ -6,7 +6,7 @@ partition is later merged from slices of runs whatever the order of the raw rows
 
 import json
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,9 @@ from lake.manifest import Input, add_up, digest
 from lake.parquet import group_edges, row_bytes
 from lake.partition import Grid, Ids, count_leaves, first_id
 from lake.readers import read
+from lake.standing import ON_FILES, Standing
 from lake.storage import unwritable, write_whole
-from lake.survey import Survey
+from lake.survey import OBSERVATIONS, Survey
 
 RUN_BYTES = 256 << 20
 _GROUP_BYTES = 8 << 20
@@ -40,6 +41,8 @@ class MapTask:
         Level-8 pixel ranges (first, end) whose rows are wanted; the whole sky if empty.
     folder
         Scratch folder of the build.
+    standing
+        What the rows are matched with.
     """
 
     survey: Survey
@@ -47,11 +50,12 @@ class MapTask:
     file: RawFile
     folder: Path
     spans: tuple[tuple[int, int], ...] = ()
+    standing: Standing = field(default_factory=lambda: ON_FILES)
 
     @property
     def record(self) -> Path:
         """Done-record of the task; it is written last, so its presence means that all runs are whole."""
-        part = f"-{digest(self.spans)[:8]}" if self.spans else ""
+        part = f"-{digest([self.spans, self.standing.id])[:8]}" if self.spans or self.standing.id else ""
         return self.folder / "map" / f"{self.file.sha256[:20]}{part}.json"
 
 
@@ -75,14 +79,15 @@ def map_file(task: MapTask) -> dict[str, Any]:
     writer = _RunWriter(task)
     rows = 0
     dropped: dict[str, int] = {}
+    masked: dict[str, int] = {}
     absent, ignored = set(task.survey.columns), set[str]()
     for batch in read(task.file.path, task.survey):
-        table, lost = conform(batch, task.survey, task.file.path, columns=_there(task.survey, batch.absent))
+        held = conform(batch, task.survey, task.file.path, columns=_there(task.survey, batch.absent))
         rows += batch.table.num_rows
-        dropped = add_up([dropped, lost])
+        dropped, masked = add_up([dropped, held.dropped]), add_up([masked, held.masked])
         absent &= set(batch.absent)
         ignored |= set(batch.ignored)
-        writer.add(table)
+        writer.add(held.table)
     state = task.file.path.stat()
     if (state.st_size, state.st_mtime_ns) != (task.file.bytes, task.file.mtime_ns):
         raise RawFileError(
@@ -91,10 +96,11 @@ def map_file(task: MapTask) -> dict[str, Any]:
     record = {
         "sha256": task.file.sha256,
         "rows": rows,
-        "dropped": dropped,
+        "tables": writer.close(),
+        "dropped": add_up([dropped, writer.unmatched]),
+        "masked": masked,
         "absent": sorted(absent),
         "ignored": sorted(ignored),
-        "tables": writer.close(),
     }
     write_whole(task.record, json.dumps(record).encode())
     return record
@@ -106,7 +112,7 @@ def _there(survey: Survey, absent: Collection[str]) -> list[str]:
     return [name for name in survey.columns if name not in empty]
 
 
-def input_of(record: dict[str, Any], table: str, file: RawFile) -> Input:
+def input_of(record: dict[str, Any], table: str, file: RawFile, against: str = "") -> Input:
     """Return what a manifest keeps of a mapped file's record, for one table."""
     own = record["tables"][table]
     return Input(
@@ -119,6 +125,8 @@ def input_of(record: dict[str, Any], table: str, file: RawFile) -> Input:
         counts=tuple(own["counts"]),
         absent=tuple(record["absent"]),
         ignored=tuple(record["ignored"]),
+        masked=record["masked"],
+        against=against,
     )
 
 
@@ -143,11 +151,32 @@ class _RunWriter:
         self._runs: dict[str, list[str]] = {table: [] for table in task.survey.tables}
         self._counts = {table: np.zeros(len(task.grid), dtype=np.int64) for table in task.survey.tables}
         self._rows = 0
+        self._waiting: list[pa.Table] = []
+        self.unmatched: dict[str, int] = {}
 
     def add(self, table: pa.Table) -> None:
-        """Take some rows, and write a run when enough are held."""
+        """Take some rows, and write a run when enough are held; rows to be matched wait for many others."""
+        if self._task.survey.beside or self._task.survey.match:
+            self._waiting.append(table)
+            if sum(held.nbytes for held in self._waiting) >= RUN_BYTES:
+                self._match()
+        else:
+            self._take(table)
+
+    def _match(self) -> None:
+        """Match all rows that wait at once: a match by position reads every Gaia source around them."""
+        if self._waiting:
+            together = pa.concat_tables(self._waiting)
+            self._waiting.clear()
+            table, lost = self._task.standing.matched(together, self._task.survey, self._task.file.path)
+            self.unmatched = add_up([self.unmatched, lost])
+            self._take(table)
+
+    def _take(self, table: pa.Table) -> None:
         self._rows += table.num_rows
         for name, columns in self._task.survey.tables.items():
+            # How often a source was observed is known only when all files are merged.
+            columns = tuple(column for column in columns if column != OBSERVATIONS)
             if not set(columns) <= set(table.column_names):
                 continue
             own = table.select(columns)
@@ -161,6 +190,7 @@ class _RunWriter:
 
     def close(self) -> dict[str, Mapping[str, Any]]:
         """Write what is held, and return what was written per table."""
+        self._match()
         self._flush()
         done: dict[str, Mapping[str, Any]] = {}
         for table, counts in self._counts.items():

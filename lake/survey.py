@@ -22,6 +22,7 @@ from lake.declaration import Adql, Computed, Http, Keys, Long, Mark, Mask, Overr
 from lake.errors import SurveyError, listing
 
 KINDS = ("astrometry", "spectra", "photometry", "labels", "extinction", "light_curves")
+OBSERVATIONS = "n_observations"
 DIALECTS = (
     "bulk_csv",
     "archive_csv",
@@ -86,7 +87,8 @@ class Survey:
     made
         Further canonical columns, which `clean` makes of the others.
     required
-        Canonical columns without which a file is refused; all others become null where a file lacks them.
+        Canonical columns without which a file is refused; all others become null where a file lacks them. What a match
+        needs is required without saying.
     lengths
         Fixed length of each list column.
     extensions
@@ -159,6 +161,10 @@ class Survey:
 
     def __post_init__(self) -> None:
         """Refuse a declaration that contradicts itself or the vocabulary."""
+        if self.match:
+            by = (self.match.ra, self.match.dec) if isinstance(self.match, Position) else (*self.match.on, *self.match.agree)
+            needed = dict.fromkeys([*by, *(name for name in self.required if name != "source_id")])
+            object.__setattr__(self, "required", tuple(name for name in needed if name not in self.made))
         unknown = [name for name in self.every_column if name not in COLUMNS]
         if unknown:
             raise SurveyError(f"survey {self.name}: {listing(unknown)} not in the vocabulary; add them in lake/columns/")
@@ -175,6 +181,8 @@ class Survey:
             raise SurveyError(f"survey {self.name}: list columns {listing(loose)} need a length in `lengths`")
         if self.duplicates not in ("error", "most_complete", "best"):
             raise SurveyError(f"survey {self.name}: duplicates {self.duplicates!r} unknown; choose error, most_complete or best")
+        if isinstance(self.match, Position) and self.duplicates != "best":
+            raise SurveyError(f"survey {self.name}: several objects may match one source by position; say duplicates='best'")
         if self.duplicates == "best" and not self.ranking:
             raise SurveyError(f"survey {self.name}: duplicates='best' needs `best`, the columns that rank observations")
         self._refuse_clashes()
@@ -194,7 +202,6 @@ class Survey:
         named += list(self.ranking_columns)
         if isinstance(self.match, Position):
             named += [self.match.ra, self.match.dec]
-            named += [self.match.epoch] if isinstance(self.match.epoch, str) else []
         if isinstance(self.match, Keys):
             named += [*self.match.on, *self.match.agree]
         if self.override:
@@ -250,7 +257,7 @@ class Survey:
         added = [*self.made]
         added += [self.override.origin] if self.override else []
         added += ["match_separation", "match_candidates"] if isinstance(self.match, Position) else []
-        added += ["n_observations"] if self.duplicates == "best" else []
+        added += [OBSERVATIONS] if self.duplicates == "best" else []
         return (*(() if self.has_ids else ("source_id",)), *self.columns, *added)
 
     @property

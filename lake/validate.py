@@ -5,7 +5,7 @@ A file that an earlier build was audited with, under the same limits, is not rea
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,6 +21,7 @@ from lake.manifest import Manifest, Partition, add_up, digest, is_there, write_m
 from lake.partition import Ids, file_name, first_id
 from lake.storage import Storage
 from lake.table import schema_named
+from lake.verify import Verdict
 
 _OUTSIDE = "lie outside"
 
@@ -184,8 +185,14 @@ def _audited_before(storage: Storage, manifest: Manifest) -> dict[str, dict[str,
     return found
 
 
-def check(
-    storage: Storage, manifest: Manifest, *, run: Runner = serial, limit: int | None = None, deep: bool = False
+def check(  # noqa: PLR0913
+    storage: Storage,
+    manifest: Manifest,
+    *,
+    run: Runner = serial,
+    limit: int | None = None,
+    deep: bool = False,
+    verify: Callable[[], Verdict] = Verdict,
 ) -> Manifest:
     """Audit a build; if it is sound, record so in its manifest and return that.
 
@@ -195,6 +202,8 @@ def check(
         Number of rows that the published release holds; a build with more is refused.
     deep
         Whether to read files again that were audited as part of an earlier build.
+    verify
+        What tests the matches of the table, once its files are known to be sound.
 
     Raises
     ------
@@ -223,10 +232,18 @@ def check(
         problems.append(f"{reached:,} rows left the raw files, but {arrived:,} arrived in partitions")
     if limit is not None and manifest.rows > limit:
         problems.append(f"{manifest.rows:,} rows, but the release is published with {limit:,}")
+    verdict = verify() if not problems else Verdict()
+    problems.extend(verdict.problems)
     if problems:
         raise _failure(manifest, problems)
     nulls = add_up(record["nulls"] for record in records)
-    passed: Mapping[str, Any] = {"files": len(records), "nulls": nulls}
+    passed: dict[str, Any] = {"files": len(records), "nulls": nulls}
+    if verdict != Verdict():
+        passed |= {
+            "relations": list(verdict.records),
+            "matches": dict(verdict.statistics),
+            "unverified": list(verdict.unverified),
+        }
     report = {"table": manifest.table, "limits": _limits(manifest), "schema": manifest.schema_hash, "files": records}
     storage.write_json(_report_key(manifest.build), report)
     done = replace(manifest, checks=passed)

@@ -1,6 +1,8 @@
 """Share a small grid of mixed order, random raw rows made from declarations alone, and one small published lake."""
 
-from collections.abc import Callable, Iterator, Sequence
+import sys
+import textwrap
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,19 +10,26 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+from astropy_healpix import HEALPix
 
-import lake as lakes
+import lake
+import lake.surveys
 from jobs.dialects import write
+from jobs.dialects_raw import as_raw
 from lake.catalog import publish
 from lake.columns import column
 from lake.conform import conform
+from lake.declaration import Keys, Position, Where
 from lake.errors import RawFileError
 from lake.ingest import Outcome, ingest
+from lake.keys import Beside
 from lake.ledger import raw_files, register
+from lake.masks import condemned, mask
 from lake.partition import BASE_SHIFT, N_PIXELS, Grid, split
 from lake.readers import read
 from lake.root import Lake, init_lake
-from lake.survey import Survey, survey
+from lake.standing import ON_FILES, Reference, Standing
+from lake.survey import Survey, survey, surveys
 from lake.table import Table
 from lake.validate import check
 
@@ -33,7 +42,11 @@ SUFFIX = {
     "archive_csv": ".csv",
     "ecsv": ".ecsv",
     "datalink_csv": ".csv",
+    "pipe_csv": ".csv.gz",
+    "sdss_csv": ".csv",
+    "fixed_width": ".dat",
     "hdf5": ".hdf5",
+    "hdf5_table": ".h5",
     "fits": ".fits.gz",
     "fits_arrays": ".fits",
     "votable": ".xml",
@@ -64,7 +77,7 @@ class Synthetic:
     """Random rows of any survey, from its declaration and the limits of the vocabulary alone."""
 
     def rows(self, declared: Survey, ids: Sequence[int], seed: int = 1, *, integer_nulls: bool = True) -> pa.Table:
-        """Return rows under canonical names and types, as a reader should give them back.
+        """Return rows under canonical names and types, as a reader should give them back: masked, nothing to be dropped.
 
         Parameters
         ----------
@@ -73,25 +86,45 @@ class Synthetic:
         """
         rng = np.random.default_rng(seed)
         fields = [column(name).field(declared.lengths.get(name)).with_nullable(True) for name in declared.columns]
-        arrays: list[pa.Array] = [pa.array(np.asarray(ids, np.int64))]
-        for field in fields[1:]:
+        arrays: list[pa.Array] = []
+        placed = _placed(declared, ids)
+        for field in fields:
             whole = pa.types.is_integer(field.type) or pa.types.is_boolean(field.type)
-            gone = np.zeros(len(ids), bool) if whole and not integer_nulls else rng.random(len(ids)) < 0.15
-            arrays.append(_values(field, declared, gone, rng))
-        table = pa.Table.from_arrays(arrays, schema=pa.schema(fields))
-        table = declared.clean(table) if declared.clean else table
-        return table.cast(pa.schema([field.with_nullable(field.name != "source_id") for field in fields]))
+            gone = rng.random(len(ids)) < 0.15
+            if (whole and not integer_nulls) or field.name in declared.required:
+                gone[:] = False
+            values = placed.get(field.name)
+            arrays.append(pa.array(values, field.type) if values is not None else _values(field, declared, gone, rng))
+        return _settled(pa.Table.from_arrays(arrays, schema=pa.schema(fields)), declared)
 
     def raw(self, declared: Survey, rows: pa.Table) -> pa.Table:
         """Return the same rows as the survey's files hold them: raw names, every second null of a column as its sentinel."""
         columns = {}
-        for name, raw in declared.columns.items():
+        for name in declared.columns:
             values = rows[name].combine_chunks()
             for sentinel in declared.missing.get(name, ())[:1]:
                 odd = pa.array(np.arange(len(values)) % 2 == 1)
                 values = pc.if_else(pc.and_(pc.is_null(values), odd), pa.scalar(sentinel, values.type), values)
-            columns[raw.name] = values
-        return pa.table(columns)
+            columns[name] = values
+        return as_raw(declared, pa.table(columns))
+
+    def standing(self, declared: Survey, rows: pa.Table, ids: Sequence[int], where: Lake, build: "Build") -> Standing:
+        """Return what rows made for these ids are matched with: sources at their places, or another survey's raw rows."""
+        folder = where.storage.path("..")
+        if isinstance(declared.match, Position):
+            source = survey(declared.match.table)
+            known = self.rows(source, np.sort(ids), 11, integer_nulls=False)
+            held = {**_places(np.sort(ids)), "pmra": np.zeros(len(ids)), "pmdec": np.zeros(len(ids))}
+            path = self.write(source, _with(known, held), folder / "sources.fits", "fits")
+            (manifest,) = build.ingest(where, source.name, path).manifests
+            return Standing(reference=Reference(where.storage, where.grid, source.name, manifest.build))
+        if isinstance(declared.match, Keys):
+            other = survey(declared.match.survey)
+            shared = {name: rows[name] for name in (*declared.match.on, *declared.match.agree)}
+            known = _with(self.rows(other, ids, 11, integer_nulls=False), shared)
+            path = self.write(other, known, folder / f"beside.{other.dialects[0]}", other.dialects[0])
+            return Standing({other.name: Beside(other.name, ((path, "synthetic"),))})
+        return ON_FILES
 
     def write(self, declared: Survey, rows: pa.Table, path: Path, dialect: str) -> Path:
         """Write a raw file of these rows in one of the survey's dialects."""
@@ -100,11 +133,60 @@ class Synthetic:
 
     def read(self, path: Path, declared: Survey) -> pa.Table:
         """Read a raw file and conform it, all batches in one table."""
-        return pa.concat_tables([conform(batch, declared, path)[0] for batch in read(path, declared)]).combine_chunks()
+        return pa.concat_tables([conform(batch, declared, path).table for batch in read(path, declared)]).combine_chunks()
 
     def dialect_has_integer_nulls(self, dialect: str) -> bool:
         """Tell whether a dialect can say that an integer or a boolean is missing; an HDF5 dataset cannot."""
-        return dialect != "hdf5"
+        return dialect not in ("hdf5", "hdf5_table")
+
+
+def _with(rows: pa.Table, columns: Mapping[str, object]) -> pa.Table:
+    for name, values in columns.items():
+        field = rows.schema.field(name)
+        held = values.combine_chunks().cast(field.type) if isinstance(values, pa.ChunkedArray) else pa.array(values, field.type)
+        rows = rows.set_column(rows.column_names.index(name), field, held)
+    return rows
+
+
+def _places(ids: Sequence[int]) -> dict[str, np.ndarray]:
+    """Return one position per id, in its level-12 pixel."""
+    numbers = np.asarray(ids, dtype=np.int64)
+    within = (numbers & ((1 << 35) - 1)) / (1 << 35) - 0.5
+    lon, lat = HEALPix(nside=4096, order="nested").healpix_to_lonlat(numbers >> 35)
+    return {"ra": lon.to_value("deg"), "dec": np.clip(lat.to_value("deg") + within * 10 / 3600, -90, 90)}
+
+
+def _placed(declared: Survey, ids: Sequence[int]) -> dict[str, object]:
+    """Return the columns that follow from the ids: themselves, or the positions of objects."""
+    if isinstance(declared.match, Position):
+        places = _places(ids)
+        return {declared.match.ra: places["ra"], declared.match.dec: places["dec"]}
+    return {"source_id": np.asarray(ids, np.int64)} if declared.has_ids else {}
+
+
+def _settled(table: pa.Table, declared: Survey) -> pa.Table:
+    """Return random rows as conform leaves them: values masked that the survey condemns, and nothing left to drop."""
+    for where in declared.drops:
+        if where.column in declared.columns:
+            values = table[where.column].combine_chunks()
+            spared = pc.if_else(condemned(table, where, declared), _spared(where, values.type), values)
+            table = table.set_column(table.column_names.index(where.column), table.schema.field(where.column), spared)
+    table, _ = mask(table, declared, declared.columns)
+    if declared.clean:
+        table = declared.clean(table)
+        table, _ = mask(table, declared, declared.made)
+    names = [*declared.columns, *declared.made]
+    fields = [column(name).field(declared.lengths.get(name)) for name in names]
+    return table.select(names).cast(pa.schema(fields))
+
+
+def _spared(where: Where, kind: pa.DataType) -> pa.Scalar:
+    """Return a value that a condition does not condemn."""
+    if where.other_than:
+        return pa.scalar(where.other_than[0], kind)
+    if where.below is not None or where.above is not None:
+        return pa.scalar(where.below if where.below is not None else where.above, kind)
+    return pa.scalar(0, kind)
 
 
 def _values(field: pa.Field, declared: Survey, gone: np.ndarray, rng: np.random.Generator) -> pa.Array:
@@ -117,13 +199,17 @@ def _values(field: pa.Field, declared: Survey, gone: np.ndarray, rng: np.random.
         flat = pa.array(_floats(low, high, (rows, size), rng).ravel().astype(kind.to_pandas_dtype()))
         cells = pa.FixedSizeListArray.from_arrays(flat, type=field.type)
         return cells.take(pa.array(np.arange(rows), mask=gone))
+    raw = declared.columns[field.name]
+    if pa.types.is_string(field.type) and raw.element is not None:
+        return pa.array(rng.choice(list("ABCDU"), rows).tolist(), mask=gone)
     if pa.types.is_string(field.type):
         said = [(mark.prefix if mark else "") + f"{number}" for number in rng.integers(10**6, 10**7, rows)]
         return pa.array(said, mask=gone)
     if pa.types.is_boolean(field.type):
         return pa.array(rng.random(rows) < 0.5, mask=gone)
     if pa.types.is_integer(field.type):
-        top = 2**15 - 1 if field.type == pa.int16() else 2**62
+        top = {16: 2**15, 32: 2**31, 64: 2**62}[field.type.bit_width] - 1
+        top = min(top, 10 ** (raw.at[1] - raw.at[0] + 1) - 1) if raw.at else top
         values = rng.integers(int(low or 0), min(int(high if high is not None else top), top), rows, endpoint=True)
         return pa.array(values.astype(field.type.to_pandas_dtype()), mask=gone)
     return pa.array(_floats(low, high, (rows,), rng).astype(field.type.to_pandas_dtype()), mask=gone)
@@ -164,10 +250,10 @@ def new_lake(tmp_path: Path, grid: Grid) -> Lake:
 class Build:
     """Ingest, check, publish and open, as short as tests want it."""
 
-    def ingest(self, where: Lake, name: str, *paths: Path, replace: bool = False) -> Outcome:
+    def ingest(self, where: Lake, name: str, *paths: Path, replace: bool = False, standing: Standing = ON_FILES) -> Outcome:
         """Register raw files and build a survey's tables."""
         register(where.storage, survey(name), paths, replace=replace)
-        return ingest(where.storage, where.grid, survey(name), raw_files(where.storage, survey(name)))
+        return ingest(where.storage, where.grid, survey(name), raw_files(where.storage, survey(name)), standing=standing)
 
     def publish(self, where: Lake, outcome: Outcome) -> list[str]:
         """Check every table of an outcome, then publish them."""
@@ -181,6 +267,26 @@ class Build:
         """Return the content of every data file of a lake by key."""
         root = where.storage.path("")
         return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.glob("tables/*/*/*"))}
+
+
+@pytest.fixture
+def declare(tmp_path: Path, monkeypatch) -> Iterator[Callable[[str, str], Survey]]:
+    """Return the function that puts one more module, from its text, into the package of surveys."""
+    folder = tmp_path / "declared"
+    folder.mkdir()
+    monkeypatch.setattr(lake.surveys, "__path__", [*lake.surveys.__path__, str(folder)])
+    names = []
+
+    def one_more(name: str, text: str) -> Survey:
+        (folder / f"{name}.py").write_text(textwrap.dedent(text))
+        names.append(name)
+        surveys.cache_clear()
+        return surveys()[name]
+
+    yield one_more
+    surveys.cache_clear()
+    for name in names:
+        sys.modules.pop(f"lake.surveys.{name}", None)
 
 
 @pytest.fixture(scope="session")
@@ -216,7 +322,7 @@ def small_lake(tmp_path_factory, grid: Grid, synthetic: Synthetic, build: Build,
             for begin in range(0, len(rows), step)
         ]
         build.publish(made, build.ingest(made, name, *paths))
-    yield lakes.open(root / "lake")
+    yield lake.open(root / "lake")
 
 
 @pytest.fixture(scope="session")

@@ -74,7 +74,7 @@ def _conformed(path: Path) -> pa.Table:
     tables = []
     for batch in read(path, SURVEY):
         columns = [name for name in SURVEY.columns if name not in _LARGE or name not in batch.absent]
-        tables.append(conform(batch, SURVEY, path, columns=columns)[0])
+        tables.append(conform(batch, SURVEY, path, columns=columns).table)
     return pa.concat_tables(tables)
 
 

@@ -1,0 +1,265 @@
+"""Verify the matches of a table by physics: relations that right pairs of rows obey and scrambled, shifted ones break.
+
+A magnitude follows from Gaia's magnitude and colour, a temperature from the colour, and a survey's own copy of Gaia's
+brightness equals Gaia's. A table joined through a wrong key holds plausible values, each of another star; only this shows.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from lake.declaration import Position, Relation
+from lake.errors import listing
+from lake.ingest import Runner, serial
+from lake.partition import Ids
+from lake.survey import OBSERVATIONS, Survey
+from lake.table import Piece, Spec, Table
+
+Floats = NDArray[np.float64]
+
+LEAST_ROWS = 50
+_SAMPLE_ROWS = 200_000
+_LEAST_SAMPLE = 2_000
+_ROUNDS = 25
+_HUBER = 1.5
+# Chance matches are spread evenly over the circle, with a median of 0.71 of its radius.
+_LARGEST_MEDIAN_SEPARATION = 0.55
+_STATISTICS = ("match_separation", "match_candidates", "number_of_mates", OBSERVATIONS)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the verification of one table found.
+
+    Attributes
+    ----------
+    problems
+        What breaks, in words; empty for sound matches.
+    records
+        One per relation: what was compared, on how many rows, how many were outliers.
+    statistics
+        Separations, candidates, mates, observations.
+    unverified
+        Tables that were not at hand, so that relations to them were not tested.
+    """
+
+    problems: tuple[str, ...] = ()
+    records: tuple[Mapping[str, Any], ...] = ()
+    statistics: Mapping[str, float] = field(default_factory=dict)
+    unverified: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class SampleTask:
+    """Order to read the pairs of one file of a table: values and what they are compared with."""
+
+    relation: Relation
+    own: Spec
+    other: Spec
+    pieces: tuple[tuple[Piece, Piece], ...]
+    most: int
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Pairs without nulls: ids (n,), values (n,), what they are compared with (n, k); `rows` counts those left unread too."""
+
+    ids: Ids
+    value: Floats
+    against: Floats
+    rows: int
+
+
+def read_sample(task: SampleTask) -> Sample:
+    """Read the pairs of one file; of many, those whose ids hash lowest, so that any partitioning draws the same."""
+    found = [_pairs(task, own, other) for own, other in task.pieces]
+    ids = np.concatenate([one.ids for one in found] or [np.empty(0, np.int64)])
+    value = np.concatenate([one.value for one in found] or [np.empty(0)])
+    against = np.concatenate([one.against for one in found] or [np.empty((0, len(task.relation.against)))])
+    rows = len(ids)
+    if rows > task.most:
+        # Multiplication by an odd constant shuffles ids, whose order is that of the sky.
+        chosen = np.sort(np.argsort(ids.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15), kind="stable")[: task.most])
+        ids, value, against = ids[chosen], value[chosen], against[chosen]
+    return Sample(ids, value, against, rows)
+
+
+def _pairs(task: SampleTask, own: Piece, other: Piece) -> Sample:
+    left, right = task.own.read(own), task.other.read(other)
+    ids, at, to = np.intersect1d(
+        left["source_id"].to_numpy(), right["source_id"].to_numpy(), assume_unique=True, return_indices=True
+    )
+    value = _of(left, task.relation.value)[at]
+    against = np.stack([_of(right, name)[to] for name in task.relation.against], axis=1)
+    whole = np.isfinite(value) & np.isfinite(against).all(axis=1)
+    return Sample(ids[whole], value[whole], against[whole], int(whole.sum()))
+
+
+def _of(table: pa.Table, name: str | tuple[str, str]) -> Floats:
+    """Return a column, or the difference of two, with NaN for null."""
+    if isinstance(name, str):
+        return np.asarray(table[name].to_numpy(zero_copy_only=False), dtype=np.float64)
+    return _of(table, name[0]) - _of(table, name[1])
+
+
+def _names(value: str | tuple[str, str]) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else value
+
+
+def _said(value: str | tuple[str, str]) -> str:
+    return " - ".join(_names(value))
+
+
+def _tasks(table: Table, reference: Table, relation: Relation) -> Iterator[SampleTask]:
+    own = table.spec(_names(relation.value))
+    other = reference.spec([name for part in relation.against for name in _names(part)])
+    parts = [part for part in table.manifest.partitions if part.key is not None]
+    most = max(_LEAST_SAMPLE, _SAMPLE_ROWS // max(1, len(parts)))
+    for part in parts:
+        low, high = np.searchsorted(table.grid.array, [part.first, part.end])
+        pairs = zip(table.pieces[low:high], reference.pieces[low:high], strict=True)
+        yield SampleTask(relation, own, other, tuple(pair for pair in pairs if all(piece.key for piece in pair)), most)
+
+
+def design(against: Floats, centre: Floats, width: Floats, limits: Floats) -> Floats:
+    """Return the terms of the smooth function: third order in one column, second order in several."""
+    scaled = (np.clip(against, limits[0], limits[1]) - centre) / width
+    n, k = scaled.shape
+    terms = [np.ones(n), *scaled.T]
+    terms += [scaled[:, i] * scaled[:, j] for i in range(k) for j in range(i, k)]
+    terms += [scaled[:, 0] ** 3] if k == 1 else []
+    return np.stack(terms, axis=1)
+
+
+def fit(value: Floats, against: Floats) -> Callable[[Floats], Floats]:
+    """Fit the smooth function robustly, by least squares with Huber's weights, and return it."""
+    centre, limits = np.median(against, axis=0), np.quantile(against, [0.005, 0.995], axis=0)
+    width = np.maximum(np.subtract(*np.quantile(against, [0.84, 0.16], axis=0)), 1e-12)
+    terms, weight = design(against, centre, width, limits), np.ones(len(value))
+    for _ in range(_ROUNDS):
+        root = np.sqrt(weight)
+        solution = np.asarray(np.linalg.lstsq(terms * root[:, None], value * root, rcond=1e-10)[0], dtype=np.float64)
+        residual = value - terms @ solution
+        weight = np.minimum(1.0, _HUBER * max(_scatter(residual), 1e-12) / np.maximum(np.abs(residual), 1e-300))
+    return partial(_predicted, solution, centre, width, limits)
+
+
+def _predicted(solution: Floats, centre: Floats, width: Floats, limits: Floats, against: Floats) -> Floats:
+    return np.asarray(design(against, centre, width, limits) @ solution)
+
+
+def _scatter(residual: Floats) -> float:
+    return float(1.4826 * np.median(np.abs(residual - np.median(residual))))
+
+
+def judge(relation: Relation, sample: Sample) -> dict[str, Any]:
+    """Compare pairs with a relation.
+
+    Returns
+    -------
+    dict
+        What was compared, ``rows``, ``outliers`` and their ``share``, ``scatter`` as a ratio to that of rows matched to
+        another star, the ``worst`` ids, and ``sound``: True, False, or None where there are too few rows to judge.
+    """
+    record: dict[str, Any] = {
+        "value": _said(relation.value),
+        "against": f"{', '.join(map(_said, relation.against))} of {relation.table}",
+        "rows": len(sample.ids),
+        "sound": None,
+    }
+    if len(sample.ids) < LEAST_ROWS:
+        return record
+    residual = sample.value - fit(sample.value, sample.against)(sample.against)
+    other = np.roll(sample.value, len(sample.value) // 2)
+    mismatched = other - fit(other, sample.against)(sample.against)
+    outlier = np.abs(residual) > relation.tolerance
+    chance = _scatter(mismatched)
+    ratio = _scatter(residual) / chance if chance > 0 else 0.0
+    worst = np.argsort(-np.abs(residual))[:3]
+    share = float(outlier.mean())
+    return record | {
+        "outliers": int(outlier.sum()),
+        "share": round(share, 4),
+        "scatter": round(ratio, 3),
+        "worst": [f"source_id {sample.ids[i]}: {sample.value[i]:.6g}, {residual[i]:+.3g} off" for i in worst],
+        "sound": bool(share <= relation.outliers and ratio <= relation.scatter),
+    }
+
+
+def verify(table: Table, survey: Survey, references: Mapping[str, Table], *, run: Runner = serial) -> Verdict:
+    """Test all relations of a survey's table, and the distribution of its separations.
+
+    Parameters
+    ----------
+    references
+        Opened tables by name. Relations to a table that is not among them are not tested, which the verdict says.
+    """
+    problems: list[str] = []
+    records: list[dict[str, Any]] = []
+    for relation in survey.relations:
+        reference = references.get(relation.table)
+        if reference is None:
+            continue
+        samples = list(run(f"verify {table.name}", read_sample, list(_tasks(table, reference, relation))))
+        record = judge(relation, _together(samples, len(relation.against)))
+        records.append(record)
+        if record["sound"] is False:
+            problems.append(_problem(table.name, relation, record))
+    statistics = _statistics(table)
+    if isinstance(survey.match, Position) and statistics.get("rows", 0) >= LEAST_ROWS:
+        median, radius = statistics["match_separation_median"], survey.match.radius
+        if median > _LARGEST_MEDIAN_SEPARATION * radius:
+            problems.append(
+                f"{table.name}: the median separation of its matches is {median:.2f} arcsec within a radius of {radius:g}; "
+                "chance matches lie so. Its positions are of another epoch or frame than declared, or not its own"
+            )
+    unverified = sorted({one.table for one in survey.relations} - set(references))
+    return Verdict(tuple(problems), tuple(records), statistics, tuple(unverified))
+
+
+def _together(samples: Sequence[Sample], width: int) -> Sample:
+    ids = np.concatenate([one.ids for one in samples] or [np.empty(0, np.int64)])
+    order = np.argsort(ids)
+    value = np.concatenate([one.value for one in samples] or [np.empty(0)])
+    against = np.concatenate([one.against for one in samples] or [np.empty((0, width))])
+    return Sample(ids[order], value[order], against[order], sum(one.rows for one in samples))
+
+
+def _problem(table: str, relation: Relation, record: Mapping[str, Any]) -> str:
+    return (
+        f"{table}: its rows do not belong to their sources: {record['value']} against {record['against']}: "
+        f"{record['outliers']:,} of {record['rows']:,} rows ({record['share']:.1%}) are more than {relation.tolerance:g} off, "
+        f"right matches have at most {relation.outliers:.0%}; their scatter is {record['scatter']:.2f} of that of rows matched "
+        f"to other stars (at most {relation.scatter:g}). Farthest off: {listing(record['worst'])}. Rows were scrambled, shifted "
+        "or joined through a wrong key: look at the key columns of its raw files, and fetch them again"
+    )
+
+
+def _statistics(table: Table) -> dict[str, float]:
+    """Summarise the columns that tell how rows were matched."""
+    names = [name for name in _STATISTICS if name in table.columns]
+    if not names or not table.rows:
+        return {}
+    spec = table.spec(names)
+    parts = [part for part in table.manifest.partitions if part.key is not None]
+    step = max(1, len(parts) // 64)
+    divisions = table.grid.divisions
+    held = pa.concat_tables([spec.read(Piece(part.key, divisions[0], divisions[-1])) for part in parts[::step]])
+    found: dict[str, float] = {"rows": float(held.num_rows)}
+    for name in names:
+        values = np.asarray(held[name].drop_null().to_numpy(), dtype=np.float64)
+        if not len(values):
+            continue
+        if name == "match_separation":
+            median = float(np.median(values))
+            found |= {"match_separation_median": round(median, 4), "match_separation_mad": round(_scatter(values), 4)}
+            found["match_separation_p99"] = round(float(np.quantile(values, 0.99)), 4)
+            continue
+        least = 0 if name == "number_of_mates" else 1
+        found[f"share_{name}_above_{least}"] = round(float((values > least).mean()), 4)
+    return found
