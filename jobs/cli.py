@@ -76,6 +76,20 @@ def _parser() -> argparse.ArgumentParser:
         "--leaf-rows", type=int, default=LEAF_ROWS, help="with --counts: gaia_source rows that a partition may hold"
     )
     verb("surveys", commands.surveys, "list the declared surveys", writes=False)
+    one = verb("fetch", commands.fetch, "fetch a survey's raw files from its archive; run it again until all are there")
+    one.add_argument("surveys", metavar="SURVEY", nargs="+")
+    one.add_argument(
+        "--only",
+        metavar="PATTERN",
+        nargs="+",
+        default=[],
+        help="files of these names (with * and ?), or LLLLLL-HHHHHH: files that touch this range of level-8 pixels",
+    )
+    one.add_argument(
+        "--sources", metavar="FILE", help="restrict queries to the source_ids of a text, CSV or Parquet file; they are uploaded"
+    )
+    one.add_argument("--chunk", type=int, default=2_000_000, metavar="N", help="with --sources: most ids of one query")
+    one.add_argument("--jobs", type=int, default=4, metavar="N", help="most files at a time (default 4)")
     one = verb("ingest", commands.ingest, "build a survey's tables from raw files", runs=True)
     one.add_argument("surveys", metavar="SURVEY", nargs="+")
     one.add_argument("--raw", metavar="PATH", nargs="+", default=[], help="files or folders, remembered for later runs")

@@ -11,7 +11,7 @@ from jobs.inference import derivation, predictions_build, predictions_name
 from jobs.lock import writing
 from jobs.plan import STALE, SurveyPlan, plan_survey, summary
 from jobs.plan import plan as make_plan
-from jobs.training import MODELS, bundle_folder, require_model, training_id
+from jobs.training import MODELS, bundle_folder, model_inputs, require_model, training_id
 from jobs.training import train as train_model
 from lake import ledger
 from lake.build import build_survey
@@ -19,12 +19,12 @@ from lake.catalog import publish as publish_builds
 from lake.errors import LakeError, RawFileError
 from lake.ingest import Runner, builds, scratch_left
 from lake.manifest import Manifest, read_manifest
+from lake.overview import HEADINGS, overview
 from lake.pretrain import ANCHOR
 from lake.root import Lake, grid_of, init_lake, open_lake
 from lake.storage import LAKE, Storage
 from lake.survey import Survey
 from lake.survey import survey as declared
-from lake.survey import surveys as all_surveys
 
 DONE = 0
 
@@ -43,12 +43,19 @@ def init(options: argparse.Namespace) -> int:
 
 def surveys(options: argparse.Namespace) -> int:
     """List the declared surveys."""
-    rows = [
-        (one.name, one.title, one.release, f"{one.rows:,}" if one.rows else "", ", ".join(one.tables), one.citation, one.licence)
-        for one in all_surveys().values()
-    ]
-    terminal.table(("survey", "title", "release", "rows published", "tables", "citation", "licence"), rows, right=(3,))
+    terminal.table(HEADINGS, overview(), right=(3,))
     return DONE
+
+
+def fetch(options: argparse.Namespace) -> int:
+    """Fetch the raw files of surveys from their archives."""
+    try:
+        from jobs import fetching
+    except ModuleNotFoundError as error:
+        raise LakeError(f"fetching needs {error.name}, which is not installed; `pip install 'gaialake[archive]'`") from error
+    chosen = [declared(name) for name in options.surveys]
+    fetching.refuse(Storage.at(_where(options)), chosen)
+    return fetching.fetch_all(_lake(options) if options.dry_run else _lake_or_new(options), chosen, options)
 
 
 def ingest(options: argparse.Namespace) -> int:
@@ -165,7 +172,7 @@ def train(options: argparse.Namespace) -> int:
     lake = _lake(options)
     require_model(options.model)
     if options.dry_run:
-        bundle = training_id(lake.pretrain(), options.model, options.preset)
+        bundle = training_id(model_inputs(lake), options.model, options.preset)
         there = bundle_folder(lake.storage, options.model, bundle).exists()
         terminal.say(f"{options.model}, preset {options.preset}: bundle {bundle} {'is there' if there else 'would be trained'}")
         return DONE

@@ -18,18 +18,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from jobs.dialects_binary import (
-    comment,
-    is_list,
-    is_text,
-    lengths_of,
-    output,
-    said_of,
-    whole,
-    write_fits,
-    write_hdf5,
-    write_votable,
-)
+from jobs.dialects_binary import comment, is_list, is_text, lengths_of, output, said_of, whole, write_fits, write_votable
+from jobs.dialects_fixed import write_fixed_width
+from jobs.dialects_hdf5 import quoted, write_hdf5, write_hdf5_table
 
 _CHUNK_VALUES = 2_000_000
 _ECSV = {"float": "float32", "double": "float64"}
@@ -37,7 +28,7 @@ _ECSV = {"float": "float32", "double": "float64"}
 
 @dataclass(frozen=True)
 class _Style:
-    """Spelling of a text dialect: missing values, booleans, arrays, quoting of text, and whether an ECSV header leads."""
+    """Spelling of a text dialect: missing values, booleans, arrays, quoting of text, first line or ECSV header."""
 
     null: str = ""
     nan: str = ""
@@ -47,6 +38,8 @@ class _Style:
     separator: str = ", "
     quoted: bool = False
     header: bool = False
+    delimiter: str = ","
+    first: str = ""
 
 
 _STYLES = {
@@ -54,6 +47,8 @@ _STYLES = {
     "archive_csv": _Style(),
     "ecsv": _Style(nan="nan", true="True", false="False", separator=",", quoted=True, header=True),
     "datalink_csv": _Style(brackets="()"),
+    "pipe_csv": _Style(delimiter="|"),
+    "sdss_csv": _Style(null="null", nan="null", true="True", false="False", first="#Table1\n"),
 }
 
 
@@ -63,7 +58,8 @@ def write(table: pa.Table, path: Path, dialect: str) -> None:
     Parameters
     ----------
     table
-        Raw column names; list columns of either kind; null is missing.
+        Raw column names; list columns of either kind; null is missing. ``fixed_width`` wants the bytes of every column in
+        the metadata that `jobs.dialects_raw.as_raw` sets.
     path
         ``datalink_csv`` to a path ending in ``.zip`` writes one member per source, beside another product, as the
         archive does.
@@ -76,10 +72,12 @@ def write(table: pa.Table, path: Path, dialect: str) -> None:
     writers: dict[str, Callable[[pa.Table, Path], None]] = {
         **{name: partial(_text, style=style) for name, style in _STYLES.items()},
         "hdf5": write_hdf5,
+        "hdf5_table": write_hdf5_table,
         "fits": lambda data, where: write_fits(data, where, variable=False),
         "fits_arrays": lambda data, where: write_fits(data, where, variable=True),
         "votable": write_votable,
         "parquet": lambda data, where: pq.write_table(data, where),
+        "fixed_width": write_fixed_width,
     }
     if dialect not in writers:
         raise ValueError(f"no dialect {dialect!r}; there are: {', '.join(writers)}")
@@ -109,18 +107,19 @@ def _text(table: pa.Table, path: Path, *, style: _Style) -> None:
     with output(path) as out:
         if style.header:
             out.write(_ecsv_header(table).encode())
+        out.write(style.first.encode())
         _rows(table, out, style)
 
 
 def _rows(table: pa.Table, out: IO[bytes], style: _Style, *, names: bool = True) -> None:
     """Write the line of names (unless it stands already) and the rows, in chunks that bound the memory whatever the arrays."""
     if names:
-        out.write(",".join(table.column_names).encode() + b"\n")
+        out.write(style.delimiter.join(table.column_names).encode() + b"\n")
     width = sum(int(lengths_of(whole(column)[:64]).max(initial=1)) if is_list(column.type) else 1 for column in table.columns)
     step = max(1, _CHUNK_VALUES // width)
     for start in range(0, len(table), step):
         cells = [_cells(whole(column), style) for column in table.slice(start, step).columns]
-        lines = pc.binary_join_element_wise(pc.binary_join_element_wise(*cells, ","), "", "\n")
+        lines = pc.binary_join_element_wise(pc.binary_join_element_wise(*cells, style.delimiter), "", "\n")
         offsets, data = lines.buffers()[1:]
         first, last = np.frombuffer(offsets, np.int32)[[lines.offset, lines.offset + len(lines)]]
         out.write(memoryview(data)[first:last])
@@ -129,19 +128,15 @@ def _rows(table: pa.Table, out: IO[bytes], style: _Style, *, names: bool = True)
 def _ecsv_header(table: pa.Table) -> str:
     lines = ["%ECSV 1.0", "---", "delimiter: ','"]
     if comment(table):
-        lines += ["meta: !!omap", f"- comment: {_yaml(comment(table))}"]
+        lines += ["meta: !!omap", f"- comment: {quoted(comment(table))}"]
     lines.append("datatype:")
     for field in table.schema:
         kind = field.type.value_type if is_list(field.type) else field.type
         name = _ECSV.get(str(kind), str(kind))
         lines += ["-", f"  name: {field.name}"]
         lines += ["  datatype: string", f"  subtype: '{name}[null]'"] if is_list(field.type) else [f"  datatype: {name}"]
-        lines += [f"  {what}: {_yaml(said_of(field, what))}" for what in ("unit", "description") if said_of(field, what)]
+        lines += [f"  {what}: {quoted(said_of(field, what))}" for what in ("unit", "description") if said_of(field, what)]
     return "".join(f"# {line}\n" for line in lines)
-
-
-def _yaml(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
 
 
 def _cells(column: pa.Array, style: _Style) -> pa.Array:
@@ -157,11 +152,18 @@ def _cells(column: pa.Array, style: _Style) -> pa.Array:
     elif pa.types.is_floating(kind):
         return _numbers(column, style.nan)
     elif is_text(kind):
-        doubled = pc.replace_substring(column.cast(pa.string()), '"', '""')
-        cells = pc.binary_join_element_wise('"', doubled, '"', "") if style.quoted else doubled
+        cells = _texts(column.cast(pa.string()), style)
     else:
         cells = column.cast(pa.string())
     return pc.fill_null(cells, style.null)
+
+
+def _texts(text: pa.Array, style: _Style) -> pa.Array:
+    """Quote all texts, or those that would break a line of cells."""
+    enclosed = pc.binary_join_element_wise('"', pc.replace_substring(text, '"', '""'), '"', "")
+    if style.quoted:
+        return enclosed
+    return pc.if_else(pc.match_substring_regex(text, f'["\n{style.delimiter}]'), enclosed, text)
 
 
 def _numbers(values: pa.Array, missing: str) -> pa.Array:

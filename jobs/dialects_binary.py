@@ -1,4 +1,4 @@
-"""Write an Arrow table in the binary dialects: HDF5, FITS and VOTable; see `jobs.dialects`."""
+"""Write an Arrow table as FITS or VOTable, and turn Arrow columns into numpy for all binary dialects; see `jobs.dialects`."""
 
 import base64
 from collections.abc import Iterator
@@ -19,19 +19,15 @@ _CODES = {"uint8": "B", "int16": "I", "int32": "J", "int64": "K", "float": "E", 
 _VOTABLE = {"uint8": "unsignedByte", "int16": "short", "int32": "int", "int64": "long", "float": "float", "double": "double"}
 
 
-def _values(column: pa.Array, *, fill: int = 0) -> Array:
+def as_numpy(column: pa.Array, *, fill: int = 0) -> Array:
     """Return a column as numpy: NaN for missing floats, `fill` for missing integers, fixed-width bytes for text.
 
-    A list column becomes a matrix (n_row, longest); short or missing rows are padded with NaN (integers: 0).
+    A list column becomes a matrix (n_row, longest); short or missing rows are padded with NaN (integers: `fill`).
     """
     kind = column.type
     if is_list(kind):
-        lengths = lengths_of(column)
-        longest = kind.list_size if pa.types.is_fixed_size_list(kind) else int(lengths.max(initial=1))
-        flat = _values(column.flatten())
-        held = np.full((len(column), longest), np.nan if flat.dtype.kind == "f" else 0, dtype=flat.dtype)
-        held[np.arange(longest) < lengths[:, None]] = flat
-        return held
+        flat = as_numpy(column.flatten(), fill=fill)
+        return _padded(column, flat, np.nan if flat.dtype.kind == "f" else fill)
     if pa.types.is_floating(kind):
         return np.asarray(column.to_numpy(zero_copy_only=False))
     if is_text(kind):
@@ -40,15 +36,13 @@ def _values(column: pa.Array, *, fill: int = 0) -> Array:
     return np.asarray(pc.fill_null(column, False if pa.types.is_boolean(kind) else fill).to_numpy(zero_copy_only=False))
 
 
-def write_hdf5(table: pa.Table, path: Path) -> None:
-    """Write one dataset per column at the root, without time stamps."""
-    import h5py
-
-    with h5py.File(path, "w") as file:
-        if comment(table):
-            file.attrs["comment"] = comment(table)
-        for name, column in zip(table.column_names, table.columns, strict=True):
-            file.create_dataset(name, data=_values(whole(column)), track_times=False)
+def _padded(column: pa.Array, flat: Array, blank: float) -> Array:
+    """Return the elements of a list column as (n_row, longest)."""
+    lengths, kind = lengths_of(column), column.type
+    longest = kind.list_size if pa.types.is_fixed_size_list(kind) else int(lengths.max(initial=1))
+    held = np.full((len(column), longest), blank, dtype=flat.dtype)
+    held[np.arange(longest) < lengths[:, None]] = flat
+    return held
 
 
 def write_fits(table: pa.Table, path: Path, *, variable: bool) -> None:
@@ -61,9 +55,7 @@ def write_fits(table: pa.Table, path: Path, *, variable: bool) -> None:
         null = _fits_null(column)
         cards.append((f"TTYPE{i}", field.name))
         if variable and is_list(field.type):
-            flat = column.flatten().to_numpy(zero_copy_only=False)
-            flat = flat.astype(flat.dtype.newbyteorder(">"))
-            lengths = lengths_of(column)
+            flat, lengths = _fits_values(column.flatten(), null), lengths_of(column)
             offsets = heap_size + np.concatenate([[0], np.cumsum(lengths)[:-1]])[: len(lengths)] * flat.itemsize
             held = np.stack([lengths, offsets], axis=1).astype(">i4")
             heap.append(flat.tobytes())
@@ -95,14 +87,18 @@ def write_fits(table: pa.Table, path: Path, *, variable: bool) -> None:
 
 def _fits_null(column: pa.Array) -> int | None:
     """Return the value that stands for null in an integer column with nulls (the archive takes the smallest)."""
-    if not pa.types.is_integer(column.type) or not column.null_count:
+    flat = column.flatten() if is_list(column.type) else column
+    if not pa.types.is_integer(flat.type) or not (column.null_count or flat.null_count):
         return None
-    limits = np.iinfo(column.type.to_pandas_dtype())
+    limits = np.iinfo(flat.type.to_pandas_dtype())
     return int(limits.min if limits.min < 0 else limits.max)
 
 
 def _fits_values(column: pa.Array, null: int | None) -> Array:
-    held = _values(column, fill=null or 0)
+    if is_list(column.type):
+        flat = _fits_values(column.flatten(), null)
+        return _padded(column, flat, np.nan if flat.dtype.kind == "f" else null or 0)
+    held = as_numpy(column, fill=null or 0)
     if held.dtype.kind == "b":
         said = np.where(held, np.uint8(ord("T")), np.uint8(ord("F")))
         return np.where(np.asarray(pc.is_valid(column)), said, np.uint8(0))
@@ -115,7 +111,7 @@ def write_votable(table: pa.Table, path: Path) -> None:
     """Write a VOTable of one table in BINARY2: per row one bit per column that says null, then big-endian values."""
     columns = [whole(column) for column in table.columns]
     null = np.stack([~np.asarray(pc.is_valid(column)) for column in columns], axis=1)
-    cells = [list(np.packbits(null, axis=1)), *(_votable_cells(column) for column in columns)]
+    cells = [list(np.packbits(null, axis=1)), *(_votable_cells(column, _votable_null(column)) for column in columns)]
     stream = base64.b64encode(b"".join(bytes(cell) for row in zip(*cells, strict=True) for cell in row))
     lines = [stream[i : i + 64] for i in range(0, len(stream), 64)]
     said = f"<DESCRIPTION>{escape(comment(table))}</DESCRIPTION>\n" if comment(table) else ""
@@ -124,29 +120,36 @@ def write_votable(table: pa.Table, path: Path) -> None:
             b'<?xml version="1.0" encoding="UTF-8"?>\n<VOTABLE version="1.4" xmlns="http://www.ivoa.net/xml/VOTable/v1.3">\n'
             b'<RESOURCE type="results">\n<TABLE>\n' + said.encode()
         )
-        out.writelines(_votable_field(field).encode() for field in table.schema)
+        out.writelines(_votable_field(*held).encode() for held in zip(table.schema, columns, strict=True))
         out.write(b"<DATA>\n<BINARY2>\n<STREAM encoding='base64'>\n" + b"\n".join(lines))
         out.write(b"\n</STREAM>\n</BINARY2>\n</DATA>\n</TABLE>\n</RESOURCE>\n</VOTABLE>\n")
 
 
-def _votable_field(field: pa.Field) -> str:
+def _votable_null(column: pa.Array) -> int | None:
+    """Return the integer that stands for null inside arrays, of which the bits of BINARY2 say nothing."""
+    return _fits_null(column) if is_list(column.type) else None
+
+
+def _votable_field(field: pa.Field, column: pa.Array) -> str:
     kind = field.type.value_type if is_list(field.type) else field.type
     size = ' arraysize="*"' if is_list(field.type) or is_text(kind) else ""
     name = "boolean" if pa.types.is_boolean(kind) else _VOTABLE.get(str(kind), "char")
     unit = f' unit="{escape(said_of(field, "unit"))}"' if said_of(field, "unit") else ""
     said = f"\n<DESCRIPTION>{escape(said_of(field, 'description'))}</DESCRIPTION>\n" if said_of(field, "description") else ""
-    return f'<FIELD{size} datatype="{name}" name="{field.name}"{unit}>{said}</FIELD>\n'
+    null = _votable_null(column)
+    values = "" if null is None else f'<VALUES null="{null}"/>'
+    return f'<FIELD{size} datatype="{name}" name="{escape(field.name)}"{unit}>{said}{values}</FIELD>\n'
 
 
-def _votable_cells(column: pa.Array) -> list[bytes]:
+def _votable_cells(column: pa.Array, null: int | None) -> list[bytes]:
     """Return each value as BINARY2 has it; arrays and text after their length."""
     if is_text(column.type):
         return [len(text).to_bytes(4, "big") + text for text in map(str.encode, pc.fill_null(column, "").to_pylist())]
     if not is_list(column.type):
         held = _fits_values(column, None)
         return [held[i : i + 1].tobytes() for i in range(len(held))]
-    flat = column.flatten().to_numpy(zero_copy_only=False)
-    lengths, data, size = lengths_of(column), flat.astype(flat.dtype.newbyteorder(">")).tobytes(), flat.itemsize
+    flat = _fits_values(column.flatten(), null)
+    lengths, data, size = lengths_of(column), flat.tobytes(), flat.itemsize
     ends = np.cumsum(lengths) * size
     return [int(n).to_bytes(4, "big") + data[end - n * size : end] for n, end in zip(lengths, ends, strict=True)]
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from jobs.training import bundle_folder, current_bundle, require_model
+from jobs.training import bundle_folder, current_bundle, model_inputs, require_model
 from lake.derive import Derivation, derive, derived_build
 from lake.errors import LakeError, listing
 from lake.ingest import Outcome, Runner
@@ -94,10 +94,10 @@ def derivation(lake: Lake, model: str, bundle: str | None = None) -> Derivation:
 def predict(lake: Lake, model: str, *, bundle: str | None = None, run: Runner) -> Outcome:
     """Build the predictions of a bundle for all published XP sources; partitions that did not change are kept."""
     wanted = derivation(lake, model, bundle)
-    return derive(lake.storage, lake.pretrain(), wanted, run=run)
+    return derive(lake.storage, model_inputs(lake), wanted, run=run)
 
 
 def predictions_build(lake: Lake, model: str) -> str | None:
     """Return the build that the predictions of the current bundle on the published tables should have; None if untrained."""
     bundle = current_bundle(lake.storage, model)
-    return derived_build(lake.pretrain(), predictions_name(model), bundle) if bundle else None
+    return derived_build(model_inputs(lake), predictions_name(model), bundle) if bundle else None

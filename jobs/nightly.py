@@ -13,7 +13,7 @@ from jobs.inference import predict, predictions_build, predictions_name
 from jobs.lock import writing
 from jobs.plan import FRESH, SurveyPlan, plan
 from jobs.terminal import say, size, table
-from jobs.training import DEFAULT_PRESET, MODELS, current_bundle, require_model, train, training_id
+from jobs.training import DEFAULT_PRESET, MODELS, current_bundle, model_inputs, require_model, train, training_id
 from lake.build import build_survey
 from lake.catalog import publish
 from lake.ingest import Runner
@@ -152,7 +152,7 @@ def models_to_do(lake: Lake, train_models: Sequence[str]) -> list[str]:
             if model in train_models:
                 todo.append(f"train {model} once {ANCHOR} is published")
             continue
-        if model in train_models and training_id(lake.pretrain(), model, _preset(lake, model)) != current_bundle(
+        if model in train_models and training_id(model_inputs(lake), model, _preset(lake, model)) != current_bundle(
             lake.storage, model
         ):
             todo.append(f"train {model}: the published tables are not those of its current bundle")

@@ -16,12 +16,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from jobs import sky_apogee, sky_dust, sky_galah, sky_lamost, sky_parameters, sky_photometry, sky_surveys, sky_translator
 from jobs.dialects import write, write_dirty
+from jobs.dialects_raw import as_raw
 from jobs.sky_plan import File, Part, Plan
 from jobs.sky_population import CLUSTERS, Ints, Stars, population
 from jobs.sky_source import source_columns
 from jobs.sky_xp import Columns, catwise_columns, has_sampled, sampled_columns, xp_columns
-from lake.columns import COLUMNS
+from lake.columns import column
 from lake.errors import LakeError, listing
 from lake.partition import BASE_ORDER, N_PIXELS, pixel
 from lake.survey import Survey, survey, surveys
@@ -165,11 +167,13 @@ def _catwise_andrae2023(plan: Plan) -> Iterator[File]:
     yield File("table_1_catwise.fits.gz", "fits", shuffled)
 
 
+_CHAPTERS = (sky_photometry, sky_dust, sky_apogee, sky_galah, sky_parameters, sky_lamost, sky_surveys, sky_translator)
 _SURVEYS: Mapping[str, Callable[[Plan], Iterator[File]]] = {
     "gaia_dr3_source": _gaia_dr3_source,
     "gaia_dr3_xp": _gaia_dr3_xp,
     "gaia_dr3_xp_sampled": _gaia_dr3_xp_sampled,
     "catwise_andrae2023": _catwise_andrae2023,
+    **{name: files for part in _CHAPTERS for name, files in part.SURVEYS.items()},
 }
 
 
@@ -209,6 +213,9 @@ def _write(folder: Path, declared: Survey, file: File) -> int:
     """Write one file and return its number of rows."""
     path = folder / declared.name / file.name
     path.parent.mkdir(exist_ok=True)
+    if file.make:
+        file.make(path)
+        return 0
     table = raw_table(declared, file.columns(), every_column=file.dialect == "bulk_csv")
     if file.dirty:
         write_dirty(table, path)
@@ -227,18 +234,16 @@ def raw_table(declared: Survey, columns: Mapping[str, Any], *, every_column: boo
     every_column
         Whether a column that the sky does not make is there, all null (text), or left out (one dataset per column).
     """
-    rows = len(columns["source_id"])
+    rows = len(next(iter(columns.values())))
     fields, arrays = [], []
-    for name, raw in declared.columns.items():
+    for name in declared.columns:
         if name not in columns and not every_column:
             continue
-        entry = COLUMNS[name]
-        kind = pa.list_(entry.type.value_type, declared.lengths[name]) if pa.types.is_list(entry.type) else entry.type
+        field = column(name).field(declared.lengths.get(name)).with_nullable(True)
         values = columns.get(name)
-        arrays.append(pa.nulls(rows, kind) if values is None else pa.array(values).cast(kind))
-        said = {"unit": raw.unit or entry.unit, "description": entry.description}
-        fields.append(pa.field(raw.name, kind, metadata={key: text for key, text in said.items() if text}))
-    return pa.Table.from_arrays(arrays, schema=pa.schema(fields, metadata={"comment": NOTE}))
+        arrays.append(pa.nulls(rows, field.type) if values is None else pa.array(values).cast(field.type))
+        fields.append(field)
+    return as_raw(declared, pa.Table.from_arrays(arrays, schema=pa.schema(fields, metadata={"comment": NOTE})))
 
 
 def _write_counts(stars: Stars, path: Path) -> Path:

@@ -22,6 +22,8 @@ from models.config import CODE_VERSION, MODEL, PRESETS
 
 MODELS = (MODEL,)
 DEFAULT_PRESET = "small"
+# What the model reads. Other tables may come and go without making its bundle or its predictions stale.
+_INPUTS = ("gaia_dr3_xp", "gaia_dr3_source", "catwise_andrae2023")
 _SEED = 0
 
 
@@ -51,6 +53,11 @@ def current_bundle(storage: Storage, model: str) -> str | None:
     """Return the id of the model's current bundle: the one trained last. None if it was never trained."""
     key = f"models/{model}/current.json"
     return str(storage.read_json(key)["bundle"]) if storage.exists(key) else None
+
+
+def model_inputs(lake: Lake) -> Join:
+    """Return the pretraining table as far as the model reads it."""
+    return lake.pretrain(sources=_INPUTS)
 
 
 def require_model(model: str) -> None:
@@ -98,7 +105,7 @@ def train(lake: Lake, model: str, *, preset: str = DEFAULT_PRESET, run: Runner) 
     from models.fit import fit
     from models.scaling import finish, merge
 
-    join = lake.pretrain()
+    join = model_inputs(lake)
     bundle = training_id(join, model, preset)
     folder = bundle_folder(lake.storage, model, bundle)
     trained = not folder.exists()

@@ -8,14 +8,14 @@ import pyarrow as pa
 
 from lake.derive import Derivation, build_of, derive
 from lake.errors import LakeError
-from lake.ingest import Outcome, Runner, build_id, ingest, serial
+from lake.ingest import Outcome, Runner, build_id, builds, ingest, serial
 from lake.join import join
 from lake.ledger import RawFile
 from lake.manifest import digest
 from lake.partition import Grid
 from lake.standing import Standing
 from lake.storage import Storage
-from lake.survey import Survey
+from lake.survey import Survey, table_surveys
 
 
 def wanted_builds(survey: Survey, grid: Grid, files: Sequence[RawFile], standing: Standing) -> dict[str, str]:
@@ -38,11 +38,17 @@ def build_survey(  # noqa: PLR0913
         If there are no files, they are not what the survey declares, what it stands on is not in the lake, or the lake
         cannot be written.
     """
+    reference = standing.reference
+    if reference and reference.build not in builds(storage, reference.table):
+        raise LakeError(
+            f"{survey.name} stands on {reference.table}, whose build {reference.build} is not finished; "
+            f"`gaialake ingest {table_surveys()[reference.table].name}` first, or `gaialake nightly`, which does both"
+        )
     if not survey.computed:
         return ingest(storage, grid, survey, files, standing=standing, run=run)
-    if standing.reference is None:
+    if reference is None:
         raise LakeError(f"{survey.name} is computed at the sources of {survey.computed.table}; ingest that first")
-    anchor = standing.reference.open()
+    anchor = reference.open()
     return derive(storage, join([anchor], columns={anchor.name: survey.computed.needs}), derivation(survey, files), run=run)
 
 

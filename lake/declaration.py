@@ -228,7 +228,8 @@ class Http:
     Attributes
     ----------
     urls
-        One per file; ``{part}`` with a format, such as ``{part:03d}``, stands for the numbers in `parts`.
+        One per file; ``{part}`` with a format, such as ``{part:03d}``, stands for the numbers in `parts`. A file is called
+        as the last part of the URL's path, or as its fragment says (``.../get?id=7#map.fits``).
     parts
         First and last number.
     listing
@@ -237,6 +238,8 @@ class Http:
         Which names of the listing are wanted (fnmatch).
     sha256, md5
         Published checksums by file name.
+    absent
+        Names (fnmatch) that the server is known to lack, such as gaps in `parts`: their absence is no failure.
     """
 
     urls: tuple[str, ...] = ()
@@ -245,6 +248,7 @@ class Http:
     names: str = "*"
     sha256: tuple[tuple[str, str], ...] = ()
     md5: tuple[tuple[str, str], ...] = ()
+    absent: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,23 @@ _BLOCKS = ("bp_coefficients", "rp_coefficients", "bp_coefficient_errors", "rp_co
 _FLUXES = tuple(f"phot_{band}_mean_flux" for band in ("g", "bp", "rp"))
 _OF_XP = ("bp_standard_deviation", "rp_standard_deviation", "bp_n_relevant_bases", "rp_n_relevant_bases")
 
+
+def _spelled(survey: str, bands: str, theirs: str) -> dict[str, str]:
+    """Return magnitude and error of each band under the names of wide tables, such as ``G_PS1`` and ``E_G_PS1``."""
+    names: dict[str, str] = {}
+    for band in bands.split():
+        wide = theirs.format(band=band.upper())
+        names |= {f"{survey}_{band}_mag": wide, f"{survey}_{band}_mag_error": f"E_{wide}"}
+    return names
+
+
+_SKYMAPPER = _spelled("skymapper", "u v g r i z", "{band}_SMSS")
+_SDSS = _spelled("sdss", "u g r i z", "{band}_SDSS")
+_PS1 = _spelled("ps1", "g r i z y", "{band}_PS1")
+_TMASS = _spelled("tmass", "j h ks", "{band}")
+
 # Canonical name -> name in wide tables, in the order in which the original tables stored them; what is new comes last.
+# Position stands among the SkyMapper columns because it stood there.
 WIDE: Mapping[str, str] = {
     "catwise_w1_mag": "W1",
     "catwise_w2_mag": "W2",
@@ -36,9 +52,15 @@ WIDE: Mapping[str, str] = {
     "rp_coefficients": "rp_",
     "bp_coefficient_errors": "bpe_",
     "rp_coefficient_errors": "rpe_",
+    "skymapper_u_mag": "U_SMSS",
     "ra": "RA",
     "dec": "DEC",
+    **_SKYMAPPER,
+    **_SDSS,
+    **_PS1,
+    **_TMASS,
     "parallax": "PARALLAX",
+    "ebv_sfd": "EBV",
     "ruwe": "ruwe",
     "pmra": "pmra",
     "pmdec": "pmdec",
@@ -62,8 +84,21 @@ WIDE: Mapping[str, str] = {
 COLUMNS = tuple(WIDE)
 _OF_CATWISE = ("catwise_w1_mag", "catwise_w2_mag")
 _COMPUTED = ("phot_g_mean_mag_error", "phot_bp_mean_mag_error", "phot_rp_mean_mag_error", "flux_state", "xp_scale")
-_OF_SOURCE = tuple(name for name in COLUMNS if name not in {*_BLOCKS, *_OF_XP, *_OF_CATWISE, *_COMPUTED})
-SOURCES = {ANCHOR: (*_BLOCKS, *_OF_XP), "gaia_dr3_source": (*_OF_SOURCE, *_FLUXES), "catwise_andrae2023": _OF_CATWISE}
+_OF_OTHERS: Mapping[str, tuple[str, ...]] = {
+    "catwise_andrae2023": _OF_CATWISE,
+    "skymapper_dr4": tuple(_SKYMAPPER),
+    "sdss_dr13": tuple(_SDSS),
+    "panstarrs1_dr1": tuple(_PS1),
+    "tmass_psc": tuple(_TMASS),
+    "dust_sfd": ("ebv_sfd",),
+}
+_ELSEWHERE = {*_BLOCKS, *_OF_XP, *_COMPUTED, *(name for names in _OF_OTHERS.values() for name in names)}
+_OF_SOURCE = tuple(name for name in COLUMNS if name not in _ELSEWHERE)
+SOURCES: Mapping[str, tuple[str, ...]] = {
+    ANCHOR: (*_BLOCKS, *_OF_XP),
+    "gaia_dr3_source": (*_OF_SOURCE, *_FLUXES),
+    **_OF_OTHERS,
+}
 
 
 def pretrain(tables: Mapping[str, Table], *, wide: bool = False) -> Join:

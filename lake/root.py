@@ -1,7 +1,7 @@
 """Open a lake, or lay out a new one: its release, its grid, and the tables that its catalogue names."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -94,9 +94,15 @@ class Lake:
             raise LakeError(f"tables={tables!r}: give a list of names, such as [{tables!r}]")
         return join([self.table(name) for name in tables], columns=columns, how=how)
 
-    def pretrain(self, *, wide: bool = False) -> Join:
-        """Return the pretraining table as a lazy join (see `lake.pretrain`); ``.to_dask()`` gives the frame."""
-        return pretrain({name: self.table(name) for name in SOURCES if name in self.published}, wide=wide)
+    def pretrain(self, *, wide: bool = False, sources: Collection[str] = tuple(SOURCES)) -> Join:
+        """Return the pretraining table as a lazy join (see `lake.pretrain`); ``.to_dask()`` gives the frame.
+
+        Parameters
+        ----------
+        sources
+            Tables to read it from; the columns of others are null, and what is made of it does not depend on them.
+        """
+        return pretrain({name: self.table(name) for name in SOURCES if name in self.published and name in sources}, wide=wide)
 
 
 class _Opened(dict[str, Table]):

@@ -157,14 +157,20 @@ def _scatter(residual: Floats) -> float:
     return float(1.4826 * np.median(np.abs(residual - np.median(residual))))
 
 
-def judge(relation: Relation, sample: Sample) -> dict[str, Any]:
+def judge(relation: Relation, sample: Sample, parts: Sequence[Sample] = ()) -> dict[str, Any]:
     """Compare pairs with a relation.
+
+    Parameters
+    ----------
+    parts
+        The same pairs file by file: one file of wrong pairs among many right ones would not show in the whole.
 
     Returns
     -------
     dict
         What was compared, ``rows``, ``outliers`` and their ``share``, ``scatter`` as a ratio to that of rows matched to
-        another star, the ``worst`` ids, and ``sound``: True, False, or None where there are too few rows to judge.
+        another star, the ``worst`` rows, the ``odd_files`` by their first source_id, and ``sound``: True, False, or None
+        where there are too few rows to judge.
     """
     record: dict[str, Any] = {
         "value": _said(relation.value),
@@ -174,21 +180,28 @@ def judge(relation: Relation, sample: Sample) -> dict[str, Any]:
     }
     if len(sample.ids) < LEAST_ROWS:
         return record
-    residual = sample.value - fit(sample.value, sample.against)(sample.against)
+    expected = fit(sample.value, sample.against)
+    residual = sample.value - expected(sample.against)
     other = np.roll(sample.value, len(sample.value) // 2)
-    mismatched = other - fit(other, sample.against)(sample.against)
-    outlier = np.abs(residual) > relation.tolerance
-    chance = _scatter(mismatched)
+    chance = _scatter(other - fit(other, sample.against)(sample.against))
     ratio = _scatter(residual) / chance if chance > 0 else 0.0
+    share = _share(residual, relation)
+    # Half way between what right matches may have and what matches to other stars would have.
+    most = 0.5 * (relation.outliers + _share(other - expected(sample.against), relation))
+    odd = [one for one in parts if len(one.ids) >= LEAST_ROWS and _share(one.value - expected(one.against), relation) > most]
     worst = np.argsort(-np.abs(residual))[:3]
-    share = float(outlier.mean())
     return record | {
-        "outliers": int(outlier.sum()),
+        "outliers": int((np.abs(residual) > relation.tolerance).sum()),
         "share": round(share, 4),
         "scatter": round(ratio, 3),
         "worst": [f"source_id {sample.ids[i]}: {sample.value[i]:.6g}, {residual[i]:+.3g} off" for i in worst],
-        "sound": bool(share <= relation.outliers and ratio <= relation.scatter),
+        "odd_files": [int(one.ids[0]) for one in odd],
+        "sound": bool(share <= relation.outliers and ratio <= relation.scatter and not odd),
     }
+
+
+def _share(residual: Floats, relation: Relation) -> float:
+    return float((np.abs(residual) > relation.tolerance).mean())
 
 
 def verify(table: Table, survey: Survey, references: Mapping[str, Table], *, run: Runner = serial) -> Verdict:
@@ -206,7 +219,7 @@ def verify(table: Table, survey: Survey, references: Mapping[str, Table], *, run
         if reference is None:
             continue
         samples = list(run(f"verify {table.name}", read_sample, list(_tasks(table, reference, relation))))
-        record = judge(relation, _together(samples, len(relation.against)))
+        record = judge(relation, _together(samples, len(relation.against)), samples)
         records.append(record)
         if record["sound"] is False:
             problems.append(_problem(table.name, relation, record))
@@ -231,12 +244,14 @@ def _together(samples: Sequence[Sample], width: int) -> Sample:
 
 
 def _problem(table: str, relation: Relation, record: Mapping[str, Any]) -> str:
+    odd = record["odd_files"]
+    where = f"{len(odd)} of its files are far worse than the others, such as that of source_id {odd[0]}. " if odd else ""
     return (
         f"{table}: its rows do not belong to their sources: {record['value']} against {record['against']}: "
         f"{record['outliers']:,} of {record['rows']:,} rows ({record['share']:.1%}) are more than {relation.tolerance:g} off, "
         f"right matches have at most {relation.outliers:.0%}; their scatter is {record['scatter']:.2f} of that of rows matched "
-        f"to other stars (at most {relation.scatter:g}). Farthest off: {listing(record['worst'])}. Rows were scrambled, shifted "
-        "or joined through a wrong key: look at the key columns of its raw files, and fetch them again"
+        f"to other stars (at most {relation.scatter:g}). Farthest off: {listing(record['worst'])}. {where}Rows were scrambled, "
+        "shifted or joined through a wrong key: look at the key columns of its raw files, and fetch them again"
     )
 
 

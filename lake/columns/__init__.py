@@ -8,7 +8,23 @@ from collections.abc import Iterable, Mapping
 
 import pyarrow as pa
 
-from lake.columns import gaia_source, labels, match, photometry, pretrain, xp
+from lake.columns import (
+    apogee,
+    extinction,
+    gaia_parameters,
+    gaia_source,
+    galah,
+    labels,
+    lamost,
+    match,
+    photometry,
+    pretrain,
+    pristine,
+    quality,
+    spectroscopic,
+    spectrotranslator,
+    xp,
+)
 from lake.columns.column import Column
 
 __all__ = ["COLUMNS", "Column", "column", "schema"]
@@ -26,7 +42,21 @@ def _vocabulary(*chapters: Iterable[Column]) -> dict[str, Column]:
 
 
 COLUMNS: Mapping[str, Column] = _vocabulary(
-    gaia_source.COLUMNS, match.COLUMNS, labels.COLUMNS, xp.COLUMNS, photometry.COLUMNS, pretrain.COLUMNS
+    apogee.COLUMNS,
+    galah.COLUMNS,
+    gaia_parameters.COLUMNS,
+    gaia_source.COLUMNS,
+    lamost.COLUMNS,
+    spectroscopic.COLUMNS,
+    spectrotranslator.COLUMNS,
+    pristine.COLUMNS,
+    match.COLUMNS,
+    labels.COLUMNS,
+    xp.COLUMNS,
+    photometry.COLUMNS,
+    quality.COLUMNS,
+    extinction.COLUMNS,
+    pretrain.COLUMNS,
 )
 
 

@@ -8,12 +8,19 @@ ELEMENTS = (
     *("li", "c", "n", "o", "na", "mg", "al", "si", "p", "s", "k", "ca", "sc", "ti", "v", "cr", "mn", "co", "ni", "cu", "zn"),
     *("rb", "sr", "y", "zr", "mo", "ru", "ba", "la", "ce", "nd", "sm", "eu", "yb"),
 )
+# Abundances from the lines of one ion only, where a survey gives them beside the element's.
+IONS = {"ci": "C I", "sc2": "Sc II", "ti2": "Ti II", "cr2": "Cr II"}
 
 
 def _with_error(name: str, unit: str, said: str, low: float, high: float, error: float) -> Iterator[Column]:
     """Yield a label and its standard error, which is at most `error`."""
     yield Column(name, F32, unit, said, low, high)
     yield Column(f"{name}_error", F32, unit, f"Standard error of {name}, as published", 0, error)
+
+
+def _flag(name: str) -> Column:
+    """Name the quality flag of an abundance; each survey has its own bits, and names them in the field's metadata."""
+    return Column(f"{name}_flag", I32, "", f"Quality bits of {name}, as the survey numbers them", 0)
 
 
 def _labels() -> Iterator[Column]:
@@ -23,8 +30,11 @@ def _labels() -> Iterator[Column]:
     yield from _with_error("m_h", "dex", "Overall metallicity [M/H]", -8, 3, 20)
     yield from _with_error("alpha_m", "dex", "Alpha elements over metals [alpha/M]", -3, 3, 30)
     yield from _with_error("alpha_fe", "dex", "Alpha elements over iron [alpha/Fe]", -3, 3, 30)
-    for element in ELEMENTS:
-        yield from _with_error(f"{element}_fe", "dex", f"[{element.capitalize()}/Fe]", -8, 9, 30)
+    for element, said in ({name: name.capitalize() for name in ELEMENTS} | IONS).items():
+        yield from _with_error(f"{element}_fe", "dex", f"[{said}/Fe]", -8, 9, 30)
+        yield _flag(f"{element}_fe")
+    yield _flag("fe_h")
+    yield _flag("alpha_fe")
     yield from _with_error("vsini", "km / s", "Projected rotation velocity", 0, 1000, 1000)
     yield from _with_error("vmic", "km / s", "Microturbulence velocity", 0, 50, 50)
     yield from _with_error("age", "Gyr", "Age", 0, 100, 100)

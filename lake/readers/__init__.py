@@ -10,9 +10,11 @@ from pathlib import Path
 
 from lake.errors import RawFileError
 from lake.readers.batch import RawBatch
-from lake.readers.binary import read_hdf5, read_parquet, read_votable
+from lake.readers.binary import read_parquet, read_votable
+from lake.readers.elements import ElementError
 from lake.readers.fits import read_fits
 from lake.readers.form import DAMAGED, Form, recognise
+from lake.readers.hdf5 import read_hdf5
 from lake.readers.text import read_text
 from lake.readers.zipped import read_zip
 from lake.survey import Survey
@@ -45,6 +47,11 @@ def read(path: Path, survey: Survey) -> Iterator[RawBatch]:
         for batch in read_zip(path, survey, read) if form is Form.ZIP else _READERS[form](path, survey):
             yield replace(batch, first_row=row)
             row += batch.table.num_rows
+    except ElementError as error:
+        raise RawFileError(
+            f"{path}: column {error.name!r}, row {row + error.row + 1:,}: {error}. Fetch the file again, or ingest it under "
+            "the survey and release it belongs to"
+        ) from error
     except EOFError as error:
         raise RawFileError(
             f"{path}: the compressed file ends too early, after {row:,} rows; it is truncated: fetch it again"

@@ -11,7 +11,12 @@ import pyarrow.compute as pc
 
 from lake.columns import column
 from lake.errors import RawFileError, listing
+from lake.readers.elements import element
 from lake.survey import Survey
+
+
+class LackingError(RawFileError):
+    """Say that a table lacks a required column; another table of the same file may hold it."""
 
 
 @dataclass(frozen=True)
@@ -21,11 +26,15 @@ class Selection:
     Attributes
     ----------
     scalar
-        Name in the file -> canonical name, for columns that are read as they are.
+        Canonical name -> name in the file, for columns that are read as they are.
+    elements
+        Canonical name -> name in the file and place from 0, for one element of an array, or one letter of a text.
     flat
         Canonical list column -> the file's scalar columns that hold its elements, in order.
     by
         Name in the file of the column that numbers the samples of a long form; empty otherwise.
+    converted
+        Canonical columns that come in other units.
     absent
         Canonical columns that the file lacks.
     ignored
@@ -33,25 +42,34 @@ class Selection:
     """
 
     scalar: Mapping[str, str]
+    elements: Mapping[str, tuple[str, int]] = field(default_factory=dict)
     flat: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     by: str = ""
+    converted: frozenset[str] = frozenset()
     absent: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
 
     @property
     def names(self) -> list[str]:
-        """Every column to read, under its name in the file."""
-        return [*self.scalar, *(name for names in self.flat.values() for name in names), *([self.by] if self.by else [])]
+        """Every column to read, once, under its name in the file."""
+        names = [*self.scalar.values(), *(name for name, _ in self.elements.values())]
+        names += [name for held in self.flat.values() for name in held]
+        return list(dict.fromkeys([*names, *([self.by] if self.by else [])]))
 
-    def type_of(self, name: str) -> pa.DataType:
-        """Return the type in which the vocabulary expects a column of the file (of one element, for flat ones)."""
-        if name in self.scalar:
-            kind = column(self.scalar[name]).type
-            return kind.value_type if self.by and pa.types.is_list(kind) else kind
-        for canonical, names in self.flat.items():
-            if name in names:
-                return column(canonical).type.value_type
-        return pa.float64()
+    def types(self) -> dict[str, pa.DataType]:
+        """Return the type in which each column of the file is expected: the vocabulary's (of one element, for flat ones).
+
+        Numbers to be converted keep all their digits until they are. Arrays and texts of which elements are taken are
+        text until they are taken apart.
+        """
+        kinds = {name: column(canonical).type for canonical, name in self.scalar.items()}
+        wide = {name for canonical, name in self.scalar.items() if canonical in self.converted}
+        kinds |= {name: pa.float64() for name in wide if pa.types.is_floating(kinds[name])}
+        if self.by:
+            kinds = {name: kind.value_type if pa.types.is_list(kind) else kind for name, kind in kinds.items()}
+        kinds |= {name: column(canonical).type.value_type for canonical, names in self.flat.items() for name in names}
+        kinds |= {name: pa.string() for name, _ in self.elements.values()}
+        return {name: kinds.get(name, pa.float64()) for name in self.names}
 
 
 @dataclass(frozen=True)
@@ -76,7 +94,7 @@ def select(names: Sequence[str], survey: Survey, path: Path | str) -> Selection:
     Raises
     ------
     RawFileError
-        If the file has columns that only another release has, or lacks a required column.
+        If the file has columns that only another release has, or lacks a required column (then a `LackingError`).
     """
     held = {name.strip().lower(): name for name in reversed(names)}
     lower = [name.strip().lower() for name in names]
@@ -92,12 +110,36 @@ def select(names: Sequence[str], survey: Survey, path: Path | str) -> Selection:
             f"{path}: column {name!r} exists only in {release}, but {survey.name} takes {survey.release} files; "
             f"ids of another release name other sources: pass files of {survey.release}"
         )
-    scalar: dict[str, str] = {}
+    there = {canonical: held[raw.name.lower()] for canonical, raw in survey.columns.items() if raw.name.lower() in held}
+    places = {canonical: raw.element for canonical, raw in survey.columns.items() if raw.element is not None}
+    scalar = {canonical: name for canonical, name in there.items() if canonical not in places}
+    elements = {canonical: (name, places[canonical]) for canonical, name in there.items() if canonical in places}
+    flat = _flattened(held, [canonical for canonical in survey.columns if canonical not in there], survey, path)
+    by = held.get(survey.long.by.lower(), "") if survey.long else ""
+    found = {*there, *flat}
+    lacking = [f"{survey.columns[name].name} ({column(name).type})" for name in survey.required if name not in found]
+    if lacking:
+        raise LackingError(
+            f"{path}: required column {listing(lacking)} of {survey.name} is missing; the file holds: {listing(names, 30)}. "
+            "Export it again with this column, or ingest the file under the survey it belongs to (`gaialake surveys`)"
+        )
+    chosen = Selection(scalar=scalar, elements=elements, flat=flat, by=by)
+    return Selection(
+        scalar=scalar,
+        elements=elements,
+        flat=flat,
+        by=by,
+        converted=frozenset(name for name in there if survey.columns[name].unit not in ("", column(name).unit)),
+        absent=tuple(name for name in survey.columns if name not in found),
+        ignored=tuple(sorted(set(names) - set(chosen.names))),
+    )
+
+
+def _flattened(held: Mapping[str, str], wanted: list[str], survey: Survey, path: Path | str) -> dict[str, tuple[str, ...]]:
+    """Find list columns whose elements stand in the file one by one: canonical name -> the file's names, in order."""
     flat: dict[str, tuple[str, ...]] = {}
-    for canonical, raw in survey.columns.items():
-        if raw.name.lower() in held:
-            scalar[held[raw.name.lower()]] = canonical
-            continue
+    for canonical in wanted:
+        raw = survey.columns[canonical]
         for spelling in raw.flat:
             numbered = [spelling.format(raw.flat_from + k).lower() for k in range(survey.lengths[canonical])]
             if numbered[0] in held:
@@ -108,27 +150,22 @@ def select(names: Sequence[str], survey: Survey, path: Path | str) -> Selection:
                     )
                 flat[canonical] = tuple(held[name] for name in numbered)
                 break
-    by = held.get(survey.long.by.lower(), "") if survey.long else ""
-    found = {*scalar.values(), *flat}
-    lacking = [f"{survey.columns[name].name} ({column(name).type})" for name in survey.required if name not in found]
-    if lacking:
-        raise RawFileError(
-            f"{path}: required column {listing(lacking)} of {survey.name} is missing; the file holds: {listing(names, 30)}. "
-            "Export it again with this column, or ingest the file under the survey it belongs to (`gaialake surveys`)"
-        )
-    chosen = Selection(scalar=scalar, flat=flat, by=by)
-    return Selection(
-        scalar=scalar,
-        flat=flat,
-        by=by,
-        absent=tuple(name for name in survey.columns if name not in found),
-        ignored=tuple(sorted(set(names) - set(chosen.names))),
-    )
+    return flat
 
 
 def batch_of(table: pa.Table, selection: Selection, survey: Survey, path: Path | str) -> RawBatch:
-    """Rename a table of file columns to canonical names, stacking flattened and folding long columns into lists."""
-    columns = {canonical: table[name] for name, canonical in selection.scalar.items()}
+    """Rename a table of file columns to canonical names, stacking flattened and folding long columns into lists.
+
+    Raises
+    ------
+    ElementError
+        If an array lacks an element that the survey declares.
+    """
+    columns = {canonical: table[name] for canonical, name in selection.scalar.items()}
+    for canonical, (name, place) in selection.elements.items():
+        kind = column(canonical).type
+        wide = canonical in selection.converted and pa.types.is_floating(kind)
+        columns[canonical] = element(table[name], place, pa.float64() if wide else kind, name)
     for canonical, names in selection.flat.items():
         columns[canonical] = _stack([table[name] for name in names])
     if selection.by:

@@ -1,4 +1,4 @@
-"""Read HDF5 (one dataset per column), VOTable and Parquet."""
+"""Read VOTable and Parquet, and turn numpy columns of all binary forms into Arrow."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,78 +6,87 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from lake.errors import RawFileError, listing
+from lake.errors import RawFileError
 from lake.readers.batch import RawBatch, batch_of, select
 from lake.survey import Survey
 
 CHUNK_BYTES = 64 << 20
+_ASCII = 0x7F
 
 
 def to_arrow(values: NDArray[Any], null: int | None = None) -> pa.Array:
-    """Turn a numpy column, 1-D or (N, n), into Arrow; `null` is the integer that stands for a missing value."""
-    if np.ma.isMaskedArray(values) and values.ndim == 1 and values.dtype.kind != "O":
-        return (
-            pa.array(np.asarray(values.data), mask=np.ma.getmaskarray(values)) if values.dtype.kind not in "SU" else _text(values)
-        )
+    """Turn a numpy column into Arrow, one of more dimensions into lists in row order.
+
+    Parameters
+    ----------
+    values
+        Masked entries and the integer `null` become null; texts lose what pads them: NUL and all behind it, blanks.
+    """
+    mask = np.ma.getmaskarray(values) if np.ma.isMaskedArray(values) and values.dtype.kind != "O" else None
     values = np.asarray(values)
     if values.dtype.kind == "O":
         return _ragged(values)
-    native = values.astype(values.dtype.newbyteorder("="), copy=False)
-    if native.ndim == 2:
-        return pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(native).ravel()), native.shape[1])
-    if native.dtype.kind in "SU":
-        return _text(native)
-    return pa.array(native, mask=native == null if null is not None and native.dtype.kind in "iu" else None)
+    native = np.ascontiguousarray(values.astype(values.dtype.newbyteorder("="), copy=False))
+    if null is not None and native.dtype.kind in "iu":
+        mask = native == null if mask is None else mask | (native == null)
+    size = int(np.prod(native.shape[1:]))
+    flat = native.reshape(len(native) * size)
+    gone = None if mask is None else mask.reshape(len(flat))
+    if flat.dtype.kind in "SU":
+        listed = pc.utf8_rtrim_whitespace(_decoded(flat))
+        listed = listed if gone is None else pc.if_else(pa.array(gone), pa.scalar(None, pa.string()), listed)
+    else:
+        listed = pa.array(flat, mask=gone)
+    return listed if native.ndim == 1 else pa.FixedSizeListArray.from_arrays(listed, size)
 
 
-def _text(values: NDArray[Any]) -> pa.Array:
-    decoded = np.char.decode(values, "utf-8") if values.dtype.kind == "S" else values
-    return pa.array(np.ma.filled(np.char.strip(np.asarray(decoded)), "") if decoded.size else [], pa.string())
+def _decoded(values: NDArray[Any]) -> pa.Array:
+    if values.dtype.kind == "U":
+        return pa.array(values, pa.string())
+    return texts(_until_nul(values.view(np.uint8).reshape(len(values), values.dtype.itemsize)))
+
+
+def texts(cells: NDArray[np.uint8]) -> pa.Array:
+    """Return rows of bytes as texts of equal length, blanks included; bytes that are no UTF-8 are taken as Latin-1."""
+    rows, width = cells.shape
+    data = np.ascontiguousarray(cells)
+    offsets = np.arange(rows + 1, dtype=np.int32) * np.int32(width)
+    held = pa.StringArray.from_buffers(rows, pa.py_buffer(offsets), pa.py_buffer(data))
+    if data.size and int(data.max()) > _ASCII:
+        try:
+            held.validate(full=True)
+        except pa.ArrowInvalid:
+            held = pa.array([bytes(row).decode("latin-1") for row in data], pa.string())
+    return held
+
+
+def _until_nul(cells: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Blank every cell from its first NUL on, where FITS and C end a text."""
+    nul = cells == 0
+    if not nul.any():
+        return cells
+    return np.where(np.logical_or.accumulate(nul, axis=1), np.uint8(ord(" ")), cells)
 
 
 def _ragged(values: NDArray[np.object_]) -> pa.Array:
     """Turn an object column of arrays (or of texts) into lists, empty ones into null."""
-    if len(values) and isinstance(values[0], str | bytes):
+    if any(isinstance(value, str | bytes) for value in values[:1]):
         return pa.array([v.decode() if isinstance(v, bytes) else v for v in values], pa.string())
     if not len(values):
         return pa.nulls(0)
-    arrays = [np.atleast_1d(np.ma.filled(np.ma.asarray(v), np.nan)) if v is not None else np.empty(0) for v in values]
+    arrays = [np.ma.atleast_1d(np.ma.asarray(v)) if v is not None else np.ma.empty(0) for v in values]
     lengths = np.array([len(a) for a in arrays])
-    flat = np.concatenate(arrays)
+    # Empty cells come as arrays of floats and would make floats of identifiers.
+    held = [a for a in arrays if len(a)] or arrays
+    flat = np.concatenate([np.asarray(a.data) for a in held])
     flat = flat.astype(flat.dtype.newbyteorder("="), copy=False)
+    mask = np.concatenate([np.ma.getmaskarray(a) for a in held])
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
-    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(flat), mask=pa.array(lengths == 0))
-
-
-def read_hdf5(path: Path, survey: Survey) -> Iterator[RawBatch]:
-    """Yield the rows of an HDF5 file with one 1-D or 2-D dataset per column at its root."""
-    import h5py
-
-    try:
-        file = h5py.File(path, "r")
-    except OSError as error:
-        raise RawFileError(
-            f"{path}: HDF5 cannot be opened ({error}); the file is truncated or damaged: fetch it again"
-        ) from error
-    with file:
-        data = {name: held for name, held in file.items() if isinstance(held, h5py.Dataset) and held.ndim in (1, 2)}
-        selection = select(list(data), survey, path)
-        chosen = {name: data[name] for name in selection.names}
-        lengths = {name: len(held) for name, held in chosen.items()}
-        rows = lengths[next(name for name, canonical in selection.scalar.items() if canonical == "source_id")]
-        odd = [f"{name} ({length})" for name, length in lengths.items() if length != rows]
-        if odd:
-            raise RawFileError(
-                f"{path}: datasets differ in length: source_id has {rows} rows, but {listing(odd)}; fetch it again"
-            )
-        width = sum(held.dtype.itemsize * int(np.prod(held.shape[1:])) for held in chosen.values())
-        step = max(1, CHUNK_BYTES // width)
-        for start in range(0, max(rows, 1), step):
-            columns = {name: to_arrow(held[start : start + step]) for name, held in chosen.items()}
-            yield batch_of(pa.table(columns), selection, survey, path)
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(flat, mask=mask), mask=pa.array(lengths == 0))
 
 
 def read_votable(path: Path, survey: Survey) -> Iterator[RawBatch]:

@@ -1,7 +1,9 @@
 """Read FITS binary tables as a stream, gzip included, so that memory does not grow with the file."""
 
 import re
+import warnings
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import IO
 
@@ -10,24 +12,23 @@ import pyarrow as pa
 from astropy.io import fits
 
 from lake.errors import RawFileError
-from lake.readers.batch import RawBatch, Selection, batch_of, select
+from lake.readers.batch import LackingError, RawBatch, Selection, batch_of, select
 from lake.readers.binary import CHUNK_BYTES, to_arrow
 from lake.readers.form import open_bytes
 from lake.survey import Survey
 
 _BLOCK, _DRAIN = 2880, 1 << 20
-_VARIABLE = re.compile(r"[01]?[PQ]")
+_VARIABLE, _LOGICAL, _TEXT = re.compile(r"[01]?[PQ]"), re.compile(r"\d*L"), re.compile(r"\d*A")
 
 
 def read_fits(path: Path, survey: Survey) -> Iterator[RawBatch]:
-    """Yield the rows of the first binary table of a FITS file.
+    """Yield the rows of the first binary table of a FITS file that has every required column.
 
     Fixed-width tables are streamed; tables with variable-length cells (DataLink products, which are small) are opened
     whole, because their heap lies behind the rows.
     """
     with open_bytes(path) as stream:
-        header = _table_header(stream, path)
-        selection = select([header[f"TTYPE{i}"] for i in range(1, header["TFIELDS"] + 1)], survey, path)
+        number, header, selection = _chosen(stream, survey, path)
         if header.get("PCOUNT", 0) == 0:
             for table in _streamed(stream, header, selection, path):
                 yield batch_of(table, selection, survey, path)
@@ -41,35 +42,46 @@ def read_fits(path: Path, survey: Survey) -> Iterator[RawBatch]:
                 "it is truncated: fetch it again"
             )
     with fits.open(path) as hdus:
-        hdu = next(hdu for hdu in hdus if isinstance(hdu, fits.BinTableHDU))
+        hdu = hdus[number]
         step = max(1, CHUNK_BYTES // (header["NAXIS1"] + header["PCOUNT"] // max(header["NAXIS2"], 1)))
         for start in range(0, max(header["NAXIS2"], 1), step):
             yield batch_of(_columns(hdu, selection, slice(start, start + step)), selection, survey, path)
 
 
-def _drained(stream: IO[bytes]) -> int:
-    """Read a stream to its end and return the number of bytes that were left."""
-    return sum(len(block) for block in iter(lambda: stream.read(_DRAIN), b""))
+def _drained(stream: IO[bytes], most: int | None = None) -> int:
+    """Read a stream to its end, or `most` bytes of it, and return the number of bytes that were there."""
+    held = 0
+    while block := stream.read(_DRAIN if most is None else min(_DRAIN, most - held)):
+        held += len(block)
+    return held
 
 
-def _table_header(stream: IO[bytes], path: Path) -> fits.Header:
-    """Read up to and including the header of the first binary table."""
-    while True:
-        header = _header(stream, path)
+def _chosen(stream: IO[bytes], survey: Survey, path: Path) -> tuple[int, fits.Header, Selection]:
+    """Read up to and including the header of the table to be read; return the number of its HDU, and its columns."""
+    complaint: LackingError | None = None
+    for number in count():
+        header = _header(stream, path, complaint)
         if header.get("XTENSION", "").strip() == "BINTABLE":
-            return header
+            try:
+                return number, header, select([header[f"TTYPE{i}"] for i in range(1, header["TFIELDS"] + 1)], survey, path)
+            except LackingError as error:
+                complaint = complaint or error
         shape = [header[f"NAXIS{i}"] for i in range(1, header["NAXIS"] + 1)]
         size = abs(header["BITPIX"]) // 8 * (int(np.prod(shape)) + header.get("PCOUNT", 0)) if shape else 0
-        stream.read(-(-size // _BLOCK) * _BLOCK)
+        _drained(stream, -(-size // _BLOCK) * _BLOCK)
+    raise AssertionError("a file has an end")
 
 
-def _header(stream: IO[bytes], path: Path) -> fits.Header:
-    """Read one header, block by block to its END card (astropy's own reader insists on named, plain files)."""
+def _header(stream: IO[bytes], path: Path, complaint: LackingError | None) -> fits.Header:
+    """Read one header, block by block to its END card (astropy's own reader insists on named, plain files).
+
+    Where the file ends instead, the complaint about an earlier table is raised.
+    """
     text = ""
     while not any(text[card : card + 80].rstrip() == "END" for card in range(max(0, len(text) - _BLOCK), len(text), 80)):
         block = stream.read(_BLOCK)
         if len(block) < _BLOCK:
-            raise RawFileError(
+            raise complaint or RawFileError(
                 f"{path}: the FITS file ends before a complete header of a binary table; it is truncated: fetch it again"
             )
         text += block.decode("ascii", "replace")
@@ -93,30 +105,41 @@ def _streamed(stream: IO[bytes], header: fits.Header, selection: Selection, path
         small.remove("CHECKSUM", ignore_missing=True)
         small.remove("DATASUM", ignore_missing=True)
         padded = data + b"\0" * (-len(data) % _BLOCK)
-        yield _columns(fits.BinTableHDU.fromstring(small.tostring().encode("ascii") + padded), selection, slice(None))
+        # Without `uint`, astropy makes floats of unsigned integers, which cost 64-bit identifiers their last digits.
+        hdu = fits.BinTableHDU.fromstring(small.tostring().encode("ascii") + padded, uint=True)
+        yield _columns(hdu, selection, slice(None))
 
 
 def _columns(hdu: fits.BinTableHDU, selection: Selection, rows: slice) -> pa.Table:
     """Turn the selected columns into Arrow; TNULL integers and empty cells become null."""
-    held = hdu.data[rows]
     columns = {}
-    for name in selection.names:
-        null, kind = hdu.columns[name].null, hdu.columns[name].format
-        if kind in ("L", "1L"):
-            columns[name] = _logical(held, name)
-            continue
-        values = held[name]
-        if _VARIABLE.match(kind):
-            ragged = np.empty(len(values), dtype=object)
-            ragged[:] = [np.asarray(cell) for cell in values] if len(values) else []
-            values = ragged
-        # TNULL is the stored integer; unsigned columns are stored shifted by TZERO.
-        shift = int(hdu.columns[name].bzero or 0) if isinstance(null, int) else 0
-        columns[name] = to_arrow(np.asarray(values), null + shift if isinstance(null, int) else None)
+    with warnings.catch_warnings():
+        # Names with brackets are not forbidden.
+        warnings.simplefilter("ignore", fits.verify.VerifyWarning)
+        held = hdu.data[rows]
+        for name in selection.names:
+            columns[name] = _column(hdu.columns[name], held)
     return pa.table(columns)
 
 
-def _logical(held: fits.FITS_rec, name: str) -> pa.Array:
-    """Turn a logical column into Arrow from its bytes: astropy makes False of 0, which stands for undefined."""
-    said = held.view(np.ndarray)[name].view(np.uint8)
-    return pa.array(said == ord("T"), mask=said == 0)
+def _column(column: fits.Column, held: fits.FITS_rec) -> pa.Array:
+    null, kind = column.null, str(column.format)
+    if _LOGICAL.match(kind):
+        # From its bytes: astropy makes False of 0, which stands for undefined.
+        said = held.view(np.ndarray)[column.name].view(np.uint8)
+        return to_arrow(np.ma.array(said == ord("T"), mask=said == 0))
+    if _TEXT.match(kind):
+        return to_arrow(held.view(np.ndarray)[column.name])
+    values = held[column.name]
+    if _VARIABLE.match(kind):
+        ragged = np.empty(len(values), dtype=object)
+        ragged[:] = [_masked(np.asarray(cell), null) for cell in values] if len(values) else []
+        return to_arrow(ragged)
+    # TNULL is the stored integer; unsigned columns are stored shifted by TZERO.
+    shift = int(column.bzero or 0) if isinstance(null, int) else 0
+    return to_arrow(np.asarray(values), null + shift if isinstance(null, int) else None)
+
+
+def _masked(cell: np.ndarray, null: object) -> np.ndarray:
+    """Mask the integers of a cell that stand for null."""
+    return np.ma.array(cell, mask=cell == null) if isinstance(null, int) and cell.dtype.kind in "iu" else cell

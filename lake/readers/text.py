@@ -1,4 +1,4 @@
-"""Read delimited text: bulk files with ECSV header, archive CSV and ECSV, DataLink CSV; plain or gzip."""
+"""Read delimited text: bulk files with ECSV header, archive CSV and ECSV, DataLink CSV, cells between bars; plain or gzip."""
 
 import csv
 import re
@@ -7,28 +7,35 @@ from pathlib import Path
 from typing import IO
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
 from lake.errors import RawFileError
 from lake.readers.batch import RawBatch, Selection, batch_of, select
+from lake.readers.fixed_width import read_fixed_width
 from lake.readers.form import open_bytes
+from lake.readers.words import FALSE, NULLS, TRUE, parsed, parses
 from lake.survey import Survey
 
-NULLS = ["", "null", "NULL", "nan", "NaN", "--"]
-_TRUE, _FALSE = ["True", "true", "TRUE", "T", "t", "1"], ["False", "false", "FALSE", "F", "f", "0"]
 # Parsing is fastest in blocks that fit a processor's cache, and what follows in batches of many rows.
 _BLOCK = 1 << 20
 _BATCH = 8 << 20
 
 
 def read_text(path: Path, survey: Survey) -> Iterator[RawBatch]:
-    """Yield the rows of one text table (see `lake.readers.read`)."""
+    """Yield the rows of one text table (see `lake.readers.read`).
+
+    A survey declared by bytes is read so, unless the first line names columns: then the table has been exported as CSV.
+    """
     with open_bytes(path) as stream:
-        names, delimiter = _header(stream, path)
+        line, delimiter = _first_line(stream, path)
+        if any(raw.at for raw in survey.columns.values()) and not _names_columns(line, delimiter, survey):
+            stream.close()
+            yield from read_fixed_width(path, survey)
+            return
+        names = _names(line, delimiter, path)
         selection = select(names, survey, path)
         try:
-            tables = _tables(stream, names, delimiter, {name: _parsed(selection.type_of(name)) for name in selection.names})
+            tables = _tables(stream, names, delimiter, {name: parsed(kind) for name, kind in selection.types().items()})
             if selection.by:
                 yield batch_of(pa.concat_tables(tables), selection, survey, path)
             else:
@@ -40,18 +47,12 @@ def read_text(path: Path, survey: Survey) -> Iterator[RawBatch]:
             ) from error
 
 
-def _header(stream: IO[bytes], path: Path) -> tuple[list[str], str]:
-    """Consume comment lines and the line of names; return the names and the delimiter."""
-    delimiter, ecsv = ",", False
+def _first_line(stream: IO[bytes], path: Path) -> tuple[bytes, str]:
+    """Consume comment lines and the first other line; return that and the delimiter."""
+    delimiter, ecsv = "", False
     for line in iter(stream.readline, b""):
         if not line.startswith(b"#") and line.strip():
-            try:
-                text = line.decode("utf-8-sig").rstrip("\r\n")
-            except UnicodeDecodeError as error:
-                raise RawFileError(
-                    f"{path}: the line of column names is no UTF-8 text ({error}); is this a text table?"
-                ) from error
-            return [name.strip() for name in next(csv.reader([text], delimiter=delimiter))], delimiter
+            return line, delimiter or ("|" if b"|" in line and b"," not in line else ",")
         if line.startswith(b"# %ECSV"):
             delimiter, ecsv = " ", True
         said = re.match(rb"#\s*delimiter:\s*'?(.)'?", line)
@@ -60,17 +61,18 @@ def _header(stream: IO[bytes], path: Path) -> tuple[list[str], str]:
     raise RawFileError(f"{path}: comment lines only, no line of column names; fetch the file again")
 
 
-def _parsed(kind: pa.DataType) -> pa.DataType:
-    """Return the type in which a column is parsed from text.
+def _names(line: bytes, delimiter: str, path: Path) -> list[str]:
+    try:
+        text = line.decode("utf-8-sig").rstrip("\r\n")
+    except UnicodeDecodeError as error:
+        raise RawFileError(f"{path}: the line of column names is no UTF-8 text ({error}); is this a text table?") from error
+    return [name.strip() for name in next(csv.reader([text], delimiter=delimiter))]
 
-    Small integers are parsed as float64, exactly: some files turn them into ``24.0`` in the middle.
-    Identifiers are parsed as int64 and nothing else. Arrays arrive as text.
-    """
-    if pa.types.is_list(kind):
-        return pa.string()
-    if pa.types.is_integer(kind) and kind != pa.int64():
-        return pa.float64()
-    return kind
+
+def _names_columns(line: bytes, delimiter: str, survey: Survey) -> bool:
+    """Tell whether a line holds names that the survey declares, rather than values."""
+    cells = {cell.strip(' "\r\n').lower() for cell in line.decode("utf-8-sig", "replace").split(delimiter)}
+    return any(raw.name.lower() in cells for raw in survey.columns.values())
 
 
 def _tables(stream: IO[bytes], names: list[str], delimiter: str, types: dict[str, pa.DataType]) -> Iterator[pa.Table]:
@@ -89,8 +91,8 @@ def _tables(stream: IO[bytes], names: list[str], delimiter: str, types: dict[str
             null_values=NULLS,
             strings_can_be_null=True,
             quoted_strings_can_be_null=True,
-            true_values=_TRUE,
-            false_values=_FALSE,
+            true_values=TRUE,
+            false_values=FALSE,
         ),
     )
     held: list[pa.RecordBatch] = []
@@ -109,14 +111,15 @@ def _diagnosis(path: Path, selection: Selection) -> RawFileError | None:
     """Find the first column, row and value that does not parse, by reading the file again as text."""
     row = 0
     with open_bytes(path) as stream:
-        names, delimiter = _header(stream, path)
+        line, delimiter = _first_line(stream, path)
+        names = _names(line, delimiter, path)
         try:
             for table in _tables(stream, names, delimiter, dict.fromkeys(selection.names, pa.string())):
-                for name in selection.names:
-                    bad = [i for i, value in enumerate(table[name].to_pylist()) if not _parses(value, selection.type_of(name))]
+                for name, kind in selection.types().items():
+                    bad = [i for i, value in enumerate(table[name].to_pylist()) if not parses(value, kind)]
                     if bad:
                         return RawFileError(
-                            f"{path}: column {name!r} should be {selection.type_of(name)}, but row {row + bad[0] + 1:,} holds "
+                            f"{path}: column {name!r} should be {kind}, but row {row + bad[0] + 1:,} holds "
                             f"{table[name][bad[0]].as_py()!r} ({len(bad):,} such values in rows {row + 1:,} to "
                             f"{row + table.num_rows:,}). Fetch the file again, or export the column with its type"
                         )
@@ -124,15 +127,3 @@ def _diagnosis(path: Path, selection: Selection) -> RawFileError | None:
         except pa.ArrowInvalid:
             return None
     return None
-
-
-def _parses(value: str | None, kind: pa.DataType) -> bool:
-    if value is None or pa.types.is_string(kind) or pa.types.is_list(kind):
-        return True
-    if pa.types.is_boolean(kind):
-        return value in _TRUE + _FALSE
-    try:
-        pc.cast(pa.scalar(value), _parsed(kind))
-    except pa.ArrowInvalid:
-        return False
-    return True

@@ -11,9 +11,13 @@ import pyarrow.compute as pc
 import pytest
 
 from jobs.dialects import write
+from jobs.dialects_raw import as_raw
+from lake.columns import column
+from lake.declaration import Raw
+from lake.errors import RawFileError
 from lake.readers import read
 from lake.readers.arrays import parse_arrays
-from lake.survey import survey
+from lake.survey import Survey, same, survey
 
 SOURCE, XP, CATWISE = survey("gaia_dr3_source"), survey("gaia_dr3_xp"), survey("catwise_andrae2023")
 ID = 5853498713190525696
@@ -122,3 +126,136 @@ def test_the_row_that_an_error_names_counts_from_the_files_first_row_of_data(sma
     write(small(source_id=[ID, ID + 1, 0]), path, "fits")
     assert [batch.first_row for batch in read(path, SOURCE)] == [0, 1, 2]
     refused(path, SOURCE, "row 3")
+
+
+# Elements of arrays, letters of texts.
+
+
+def declare(**columns: Raw) -> Survey:
+    """Return a survey of a few columns beside source_id."""
+    said = dict.fromkeys(("title", "release", "citation", "licence", "source"), "t")
+    return Survey(name="few", kind="labels", patterns=("*",), dialects=("fits",), columns=same("source_id") | columns, **said)
+
+
+ELEMENTS = declare(
+    teff=Raw("PARAM", element=0),
+    logg=Raw("param", element=2),
+    fe_h=Raw("PARAM", element=1),
+    galah_flag_sp=Raw("FLAGS", element=3),
+    galah_flag_red=Raw("FLAGS", element=0),
+    sspp_star_flag=Raw("LETTERS", element=1),
+    segue_spec_id=Raw("LETTERS", element=0),
+)
+
+
+def rows_of(declared: Survey, rows: int = 40) -> pa.Table:
+    """Draw random rows under canonical names; every fifth value is missing, and row 7 altogether."""
+    rng = np.random.default_rng(4)
+    columns = {}
+    for k, name in enumerate(declared.columns):
+        kind, gone = column(name).type, (np.arange(rows) % 5 == k % 5) | (np.arange(rows) == 7)
+        if pa.types.is_string(kind):
+            values = pa.array([chr(65 + letter) for letter in rng.integers(0, 20, rows)])
+        elif pa.types.is_floating(kind):
+            values = pa.array(rng.uniform(1000, 9000, rows).astype(np.float32))
+        else:
+            values = pa.array(rng.integers(0, 2**30, rows)).cast(kind) if name != "source_id" else pa.array(ID + np.arange(rows))
+        columns[name] = pc.if_else(pa.array(gone & (name != "source_id")), pa.scalar(None, kind), values)
+    return pa.table(columns)
+
+
+@pytest.mark.parametrize(
+    "dialect", ["fits", "fits_arrays", "votable", "parquet", "hdf5", "hdf5_table", "archive_csv", "pipe_csv", "sdss_csv", "ecsv"]
+)
+def test_elements_and_letters_are_taken_apart_bit_for_bit_in_every_form(dialect, synthetic, suffix, tmp_path):
+    wanted, path = rows_of(ELEMENTS), tmp_path / f"raw{suffix.get(dialect, '.x')}"
+    if "hdf5" in dialect:  # no missing integers
+        for name in ("galah_flag_sp", "galah_flag_red"):
+            wanted = wanted.set_column(wanted.column_names.index(name), name, pc.fill_null(wanted[name], 0))
+    write(as_raw(ELEMENTS, wanted), path, dialect)
+    found = synthetic.read(path, ELEMENTS)
+    for name in ELEMENTS.columns:
+        assert found[name].combine_chunks().equals(wanted[name].combine_chunks()), name
+
+
+def with_letters(values: list[object], kind: pa.DataType | None = None) -> pa.Table:
+    return pa.table({"source_id": ID + np.arange(len(values)), "q": pa.array(values, kind)})
+
+
+def test_a_letter_behind_the_end_of_a_text_is_null_and_a_blank_one_too(synthetic, tmp_path):
+    declared = declare(tmass_id=Raw("q", element=0), apogee_id=Raw("q", element=1), segue_spec_id=Raw("q", element=2))
+    path = tmp_path / "raw.parquet"
+    write(with_letters(["AAB", "U", " X ", "", None, "A"]), path, "parquet")
+    found = synthetic.read(path, declared)
+    assert found["tmass_id"].to_pylist() == ["A", "U", None, None, None, "A"]
+    assert found["apogee_id"].to_pylist() == ["A", None, "X", None, None, None]
+    assert found["segue_spec_id"].to_pylist() == ["B", None, None, None, None, None]
+
+
+@pytest.mark.parametrize("dialect", ["archive_csv", "fits", "parquet"])
+def test_digits_of_a_text_become_integers(dialect, synthetic, suffix, tmp_path):
+    declared = declare(segue_plate=Raw("q", element=0), segue_fiber=Raw("q", element=2))
+    path = tmp_path / f"raw{suffix[dialect]}"
+    write(with_letters(["002", "210", None, "9 7"]), path, dialect)
+    if dialect == "archive_csv":
+        path.write_text(path.read_text().replace("002", '"002"'))
+    found = synthetic.read(path, declared)
+    assert found["segue_plate"].to_pylist() == [0, 2, None, 9]
+    assert found["segue_fiber"].to_pylist() == [2, 0, None, 7]
+
+
+def test_a_null_or_empty_array_gives_null_elements(synthetic, tmp_path):
+    declared = declare(teff=Raw("q", element=1))
+    path = tmp_path / "raw.parquet"
+    for kind in (pa.list_(pa.float32()), pa.large_list(pa.float64())):
+        write(with_letters([[1.0, 2.0], None, [], [3.0, None], [5.0, 6.0, 7.0]], kind), path, "parquet")
+        assert synthetic.read(path, declared)["teff"].to_pylist() == [2.0, None, None, None, 6.0]
+    write(with_letters([None, []], pa.list_(pa.float32())), path, "parquet")
+    assert synthetic.read(path, declared)["teff"].to_pylist() == [None, None]
+
+
+@pytest.mark.parametrize("dialect", ["fits", "votable", "parquet", "archive_csv", "hdf5_table"])
+def test_an_element_beyond_the_arrays_is_refused_with_the_column(dialect, refused, suffix, tmp_path):
+    path = tmp_path / f"raw{suffix.get(dialect, '.h5')}"
+    write(with_letters([[1.0, 2.0], [3.0, 4.0]], pa.list_(pa.float32(), 2)), path, dialect)
+    refused(path, declare(teff=Raw("q", element=2)), "column 'q'", "array of more than 2 values, found 2")
+
+
+def test_an_array_that_ends_too_early_is_refused_with_its_row_of_the_file(refused, tmp_path, monkeypatch):
+    monkeypatch.setattr("lake.readers.fits.CHUNK_BYTES", 50)
+    path = tmp_path / "raw.fits"
+    values = [[1.0, 2.0]] * 6 + [[3.0]] + [[1.0, 2.0]] * 3
+    write(with_letters(values, pa.list_(pa.float32())), path, "fits_arrays")
+    refused(path, declare(teff=Raw("q", element=1)), "column 'q', row 7", "more than 1 values, found 1")
+
+
+@pytest.mark.parametrize("values", [[1.5, 2.5], [1, 2]])
+def test_a_column_that_is_neither_array_nor_text_is_refused(values, refused, tmp_path):
+    path = tmp_path / "raw.fits"
+    write(with_letters(values), path, "fits")
+    refused(path, declare(teff=Raw("q", element=1)), "column 'q'", "expected arrays or texts", "element 1")
+
+
+def test_array_text_that_is_broken_is_refused_with_its_row_where_an_element_is_taken(refused, tmp_path):
+    path = tmp_path / "raw.csv"
+    path.write_text(f'source_id,q\n{ID},"[1.0, 2.0]"\n{ID + 1},"[1.0, abc]"\n')
+    refused(path, declare(teff=Raw("q", element=1)), "column 'q', row 2", "expected a number", "abc")
+
+
+def test_a_required_element_is_required(tmp_path):
+    declared = declare(teff=Raw("q", element=0))
+    path = tmp_path / "raw.csv"
+    path.write_text(f"source_id,r\n{ID},1.5\n")
+    (batch,) = read(path, declared)
+    assert batch.absent == ("teff",)
+    wanted = Survey(**{**{f: getattr(declared, f) for f in declared.__dataclass_fields__}, "required": ("source_id", "teff")})
+    with pytest.raises(RawFileError, match="required column q"):
+        list(read(path, wanted))
+
+
+def test_the_whole_of_a_column_and_its_elements_may_both_be_wanted(synthetic, tmp_path):
+    declared = declare(tmass_id=Raw("q"), apogee_id=Raw("q", element=1))
+    path = tmp_path / "raw.fits"
+    write(with_letters(["ABC", "DE"]), path, "fits")
+    found = synthetic.read(path, declared)
+    assert (found["tmass_id"].to_pylist(), found["apogee_id"].to_pylist()) == (["ABC", "DE"], ["B", "E"])

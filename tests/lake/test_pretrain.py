@@ -48,7 +48,26 @@ def numbers(cell: pa.Scalar) -> np.ndarray:
 def test_wide_tables_spell_the_stored_names_in_the_stored_order_and_append_what_is_new():
     stored = ["source_id", "W1", "W2", "G", "BP", "RP"]
     stored += [f"{name}_{k}" for name in ("bp", "rp", "bpe", "rpe") for k in range(1, 56)]
-    stored += ["RA", "DEC", "PARALLAX", "ruwe", "pmra", "pmdec", "e_pmra", "e_pmdec", "pmradec_corr"]
+    stored += ["U_SMSS", "RA", "DEC", "E_U_SMSS"]
+    stored += [f"{what}{band}_SMSS" for band in "VGRIZ" for what in ("", "E_")]
+    stored += [f"{what}{band}_SDSS" for band in "UGRIZ" for what in ("", "E_")]
+    stored += [f"{what}{band}_PS1" for band in "GRIZY" for what in ("", "E_")]
+    stored += [
+        "J",
+        "E_J",
+        "H",
+        "E_H",
+        "KS",
+        "E_KS",
+        "PARALLAX",
+        "EBV",
+        "ruwe",
+        "pmra",
+        "pmdec",
+        "e_pmra",
+        "e_pmdec",
+        "pmradec_corr",
+    ]
     stored += ["g_flux_error", "bp_flux_error", "rp_flux_error", "e_parallax"]
     new = ["e_G", "e_BP", "e_RP", "flux_state", "xp_scale"]
     new += [f"{band}_{what}" for what in ("standard_deviation", "n_relevant_bases") for band in ("bp", "rp")]

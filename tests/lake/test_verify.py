@@ -71,3 +71,16 @@ def test_the_worst_rows_are_named():
     ks[123] += 9.0
     verdict = judge(KS, sample(KS, ks, bright, colour))
     assert verdict["worst"][0].startswith(f"source_id {124 << 40}: ")
+
+
+def test_one_file_of_scrambled_rows_among_many_is_found():
+    _, bright, colour, ks = stars(20_000)
+    ks[400:600] = np.random.default_rng(5).permutation(ks[400:600])
+    whole = sample(KS, ks, bright, colour)
+    files = [
+        Sample(*(part[at : at + 200] for part in (whole.ids, whole.value, whole.against)), 200) for at in range(0, 20_000, 200)
+    ]
+    assert judge(KS, whole)["sound"]
+    verdict = judge(KS, whole, files)
+    assert verdict["sound"] is False
+    assert verdict["odd_files"] == [401 << 40]

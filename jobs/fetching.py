@@ -1,0 +1,171 @@
+"""Fetch surveys from their archives, show how it goes, and say what is there, absent or failed."""
+
+import argparse
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn, TransferSpeedColumn
+
+from jobs import terminal
+from jobs.lock import writing
+from lake.account import Account
+from lake.download import FetchError, Patience, Watch, plain_url
+from lake.errors import LakeError
+from lake.fetch import Outcome, Plan, by_hand, fetch, make_plan
+from lake.partition import Ids
+from lake.root import Lake
+from lake.sources import read_sources
+from lake.storage import Storage
+from lake.survey import Survey
+
+DONE, FAILED = 0, 1
+# A registered user of an archive of ESA's kind names a file of two lines here, user and password.
+LOGIN = "GAIALAKE_TAP_LOGIN"
+PATIENCE = Patience()
+_LOG_SECONDS = 30.0
+_SHOWN = 40
+
+
+def refuse(storage: Storage, chosen: Sequence[Survey]) -> None:
+    """Refuse surveys that no program can fetch, before anything is fetched.
+
+    Raises
+    ------
+    LakeError
+        With what to do by hand.
+    """
+    for survey in chosen:
+        if survey.fetch is None:
+            raise LakeError(by_hand(storage, survey))
+
+
+def fetch_all(lake: Lake, chosen: Sequence[Survey], options: argparse.Namespace) -> int:
+    """Fetch surveys one after the other; return 0 if all that was asked for is there, 1 if anything is absent or failed."""
+    sources = _sources(options)
+    if options.dry_run:
+        for survey in chosen:
+            _show_plan(lake, make_plan(lake.storage, lake.grid, survey, Watch(PATIENCE), sources=sources, only=options.only))
+        return DONE
+    watch = Watch(PATIENCE)
+    with writing(lake.storage):
+        whole = [_fetch_one(lake, survey, options, sources, watch) for survey in chosen]
+    ready = [survey.name for survey, is_whole in zip(chosen, whole, strict=True) if is_whole]
+    if ready:
+        terminal.say(f"next: gaialake --lake {lake.storage.root} ingest {' '.join(ready)}")
+    return DONE if all(whole) else FAILED
+
+
+def _sources(options: argparse.Namespace) -> tuple[Ids, int] | None:
+    if options.sources is None:
+        return None
+    if options.chunk < 1:
+        raise LakeError(f"--chunk {options.chunk}: a query takes at least one id")
+    ids, repeated = read_sources(Path(options.sources))
+    said = f", {repeated:,} more rows repeat one of them" if repeated else ""
+    terminal.say(f"{options.sources}: {len(ids):,} sources{said}")
+    return ids, options.chunk
+
+
+def _show_plan(lake: Lake, plan: Plan) -> None:
+    """Say what would be fetched."""
+    account = Account(lake.storage, plan.survey)
+    due = [order for order in plan.chosen if not account.is_whole(order)]
+    what = "queries" if plan.orders[0].query else "files"
+    terminal.say(
+        f"{plan.survey.name}: would fetch {len(due):,} of {len(plan.chosen):,} {what}{_of_all(plan)}; "
+        f"{len(plan.chosen) - len(due):,} are there"
+    )
+    for order in due[:3]:
+        terminal.say(f"  {order.name}: {order.query or plain_url(order.url)}")
+
+
+def _of_all(plan: Plan) -> str:
+    return f" (of {len(plan.orders):,} in all)" if len(plan.orders) > len(plan.chosen) else ""
+
+
+def _fetch_one(lake: Lake, survey: Survey, options: argparse.Namespace, sources: tuple[Ids, int] | None, watch: Watch) -> bool:
+    """Fetch one survey; a listing or service that fails is told and stops no other survey."""
+    login = os.environ.get(LOGIN)
+    try:
+        plan = make_plan(lake.storage, lake.grid, survey, watch, sources=sources, only=options.only)
+        with _progress(survey.name, len(plan.chosen)) as (received, ended):
+            outcome = fetch(
+                lake.storage,
+                plan,
+                Watch(watch.patience, watch.stop, received),
+                jobs=options.jobs,
+                login=Path(login) if login else None,
+                ended=ended,
+            )
+    except FetchError as error:
+        terminal.complain(f"{survey.name}: {str(error).removeprefix(f'{survey.name}: ')}")
+        return False
+    _show(lake, plan, outcome)
+    return outcome.whole
+
+
+def _show(lake: Lake, plan: Plan, outcome: Outcome) -> None:
+    """Say how much of what was asked for is there, and why the rest is not."""
+    there = len(outcome.fetched) + len(outcome.kept)
+    rows = f", {outcome.rows:,} rows so far" if outcome.rows is not None else ""
+    lost = [f"{len(outcome.absent)} absent"] if outcome.absent else []
+    lost += [f"{len(outcome.excused)} absent as known"] if outcome.excused else []
+    lost += [f"{len(outcome.failed)} failed"] if outcome.failed else []
+    lost += [f"{len(outcome.left)} left to a later run, because the server does not answer"] if outcome.left else []
+    terminal.say(
+        f"{plan.survey.name}: {there:,} of {outcome.asked:,} files{_of_all(plan)}: {len(outcome.fetched):,} fetched, "
+        f"{len(outcome.kept):,} were there; {terminal.size(outcome.bytes)}{rows}{'; ' + ', '.join(lost) if lost else ''}"
+    )
+    account = Account(lake.storage, plan.survey)
+    bad = [(name, account.of(name)) for name in (*outcome.absent, *outcome.failed)]
+    if bad:
+        rows_shown = [(name, entry["state"], entry["tries"] or "", entry.get("error", "")) for name, entry in bad[:_SHOWN]]
+        terminal.table(("file", "state", "tries", "why"), rows_shown, right=(2,))
+        if len(bad) > _SHOWN:
+            terminal.say(f"and {len(bad) - _SHOWN} more: see {lake.storage.root}/raw/{plan.survey.name}.fetch.json")
+    if not outcome.whole:
+        terminal.say("what is there is kept; run the same command again to fetch the rest")
+    for note in outcome.notes:
+        terminal.say(f"note: {note}")
+
+
+@contextmanager
+def _progress(label: str, total: int) -> Iterator[tuple[Callable[[int], None], Callable[[str], None]]]:
+    """Show files and bytes: a bar on a terminal, a line each half minute elsewhere."""
+    lock, counts, said = threading.Lock(), {"files": 0, "bytes": 0}, [time.monotonic()]
+    columns = (
+        TextColumn("  {task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[files]}/{task.total} files"),
+        DownloadColumn(binary_units=False),
+        TransferSpeedColumn(),
+        TimeElapsedColumn(),
+    )
+    bar = Progress(*columns, console=terminal.OUT, transient=True) if sys.stdout.isatty() else None
+    task = bar.add_task(label, total=total, files=0) if bar else None
+
+    def count(what: str, more: int) -> None:
+        with lock:
+            counts[what] += more
+            if bar is not None and task is not None:
+                bar.update(task, completed=counts["files"], files=counts["files"])
+            elif time.monotonic() - said[0] > _LOG_SECONDS:
+                said[0] = time.monotonic()
+                terminal.say(f"  {label}: {counts['files']} of {total} files, {terminal.size(counts['bytes'])} received")
+
+    def received(size: int) -> None:
+        count("bytes", size)
+
+    def ended(_name: str) -> None:
+        count("files", 1)
+
+    if bar is None:
+        yield received, ended
+    else:
+        with bar:
+            yield received, ended
