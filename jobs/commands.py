@@ -27,6 +27,7 @@ from lake.survey import Survey
 from lake.survey import survey as declared
 
 DONE = 0
+_MASKS_SHOWN = 5
 
 
 def init(options: argparse.Namespace) -> int:
@@ -110,9 +111,11 @@ def _show_account(manifest: Manifest) -> None:
     account = manifest.account
     lost = ", ".join(f"{rows:,} {reason}" for reason, rows in account["dropped"].items()) or "none"
     terminal.say(f"  {manifest.table} {manifest.build}: {account['in']:,} rows in, {account['out']:,} out, dropped: {lost}")
-    masked = ", ".join(f"{values:,} {reason}" for reason, values in manifest.masked.items())
-    if masked:
-        terminal.say(f"  values masked: {masked}")
+    most = sorted(manifest.masked.items(), key=lambda one: -one[1])
+    if most:
+        shown = ", ".join(f"{values:,} {reason}" for reason, values in most[:_MASKS_SHOWN])
+        more = f", and {len(most) - _MASKS_SHOWN} more reasons, all in its manifest" if len(most) > _MASKS_SHOWN else ""
+        terminal.say(f"  {sum(manifest.masked.values()):,} values masked: {shown}{more}")
     for one in (manifest.checks or {}).get("relations", ()):
         verdict = "sound" if one["sound"] else f"too few rows to judge ({one['rows']})"
         share = f", {one['share']:.1%} of {one['rows']:,} rows far off" if one["sound"] else ""

@@ -38,6 +38,7 @@ def as_raw(declared: Survey, table: pa.Table) -> pa.Table:
             continue
         if raw.element is None:
             values = _in_raw_units(whole(table[canonical]), raw.unit, COLUMNS[canonical].unit)
+            values = values.cast(pa.string()) if raw.text else values
         else:
             values = _gathered(_elements(declared, key, table))
         said = {"unit": raw.unit or COLUMNS[canonical].unit}

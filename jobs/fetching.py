@@ -6,10 +6,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn, TransferSpeedColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from jobs import terminal
 from jobs.lock import writing
@@ -137,35 +137,27 @@ def _show(lake: Lake, plan: Plan, outcome: Outcome) -> None:
 @contextmanager
 def _progress(label: str, total: int) -> Iterator[tuple[Callable[[int], None], Callable[[str], None]]]:
     """Show files and bytes: a bar on a terminal, a line each half minute elsewhere."""
-    lock, counts, said = threading.Lock(), {"files": 0, "bytes": 0}, [time.monotonic()]
+    lock, begun = threading.Lock(), time.monotonic()
+    counts, said = {"files": 0, "bytes": 0}, [begun]
     columns = (
         TextColumn("  {task.description}"),
         BarColumn(),
-        TextColumn("{task.fields[files]}/{task.total} files"),
-        DownloadColumn(binary_units=False),
-        TransferSpeedColumn(),
+        TextColumn("{task.completed}/{task.total} files, {task.fields[received]}"),
         TimeElapsedColumn(),
     )
     bar = Progress(*columns, console=terminal.OUT, transient=True) if sys.stdout.isatty() else None
-    task = bar.add_task(label, total=total, files=0) if bar else None
+    task = bar.add_task(label, total=total, received="") if bar else None
 
     def count(what: str, more: int) -> None:
         with lock:
             counts[what] += more
+            seconds = max(time.monotonic() - begun, 1e-3)
+            received = f"{terminal.size(counts['bytes'])} received, {terminal.size(counts['bytes'] / seconds)}/s"
             if bar is not None and task is not None:
-                bar.update(task, completed=counts["files"], files=counts["files"])
+                bar.update(task, completed=counts["files"], received=received)
             elif time.monotonic() - said[0] > _LOG_SECONDS:
                 said[0] = time.monotonic()
-                terminal.say(f"  {label}: {counts['files']} of {total} files, {terminal.size(counts['bytes'])} received")
+                terminal.say(f"  {label}: {counts['files']} of {total} files, {received}")
 
-    def received(size: int) -> None:
-        count("bytes", size)
-
-    def ended(_name: str) -> None:
-        count("files", 1)
-
-    if bar is None:
-        yield received, ended
-    else:
-        with bar:
-            yield received, ended
+    with bar or nullcontext():
+        yield lambda size: count("bytes", size), lambda _name: count("files", 1)

@@ -1,6 +1,6 @@
 """Find out what is stale and why, in the order in which it would be built."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,6 +107,7 @@ def plan_survey(lake: Lake, survey: Survey, *, save: bool = True) -> SurveyPlan:
     files = _files(lake, survey, save=save)
     standing = _standing(lake, survey, save=save)
     current = {name: held["metadata"].get("build") for name, held in read_catalog(lake.storage).get("sources", {}).items()}
+    coming = {table for one in registered(lake.storage) for table in one.tables}
     steps = []
     for table, build in wanted_builds(survey, lake.grid, files, standing).items():
         if build not in builds(lake.storage, table):
@@ -118,7 +119,7 @@ def plan_survey(lake: Lake, survey: Survey, *, save: bool = True) -> SurveyPlan:
         if gone:
             steps.append(Step(table, STALE, f"{len(gone)} of its files are gone ({gone[0]})", build, bytes=manifest.bytes))
             continue
-        steps.append(_built_step(manifest, current))
+        steps.append(_built_step(manifest, current, {*current, *coming}))
     return SurveyPlan(survey, files, tuple(steps), standing)
 
 
@@ -174,9 +175,9 @@ def _hashing(name: str, shown: ExitStack) -> Callable[[int, int], None]:
     return tick
 
 
-def _built_step(manifest: Manifest, current: Mapping[str, Any]) -> Step:
+def _built_step(manifest: Manifest, current: Mapping[str, Any], at_hand: Collection[str]) -> Step:
     published = current.get(manifest.table)
-    verifiable = sorted(set((manifest.checks or {}).get("unverified", ())) & set(current))
+    verifiable = sorted(set((manifest.checks or {}).get("unverified", ())) & set(at_hand))
     if verifiable:
         state, why = BUILT, f"its matches can now be verified with {listing(verifiable)}"
     elif manifest.checks is not None and published == manifest.build:

@@ -63,7 +63,7 @@ def write_planck(path: Path) -> None:
         "TAU353": reddening / _TAU_TO_EBV,
         "ERR_TAU": 0.05 * reddening / _TAU_TO_EBV,
         "EBV": 1.05 * reddening,
-        "RADIANCE": reddening / 5.4e5,
+        "RADIANCE": 1.1 * reddening / 5.4e5,
         "TEMP": np.full(len(lon), 19.6),
         "ERR_TEMP": np.full(len(lon), 0.5),
         "BETA": np.full(len(lon), 1.6),

@@ -1,7 +1,7 @@
 """Make Gaia's tables of astrophysical parameters, and a table of labels of a user's own, for the SYNTHETIC sky.
 
 Nothing here is a measurement. GSP-Phot comes as bulk files, which hold every star whether it has a solution or not, with
-the very values of gaia_source; GSP-Spec as answers of the archive to two ranges of ids; the labels as an astropy table.
+the very values of gaia_source; GSP-Spec as the archive answers to two ranges of ids; the labels as an astropy table.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -17,10 +17,12 @@ from jobs.sky_source import source_columns
 from jobs.sky_spectroscopy import NOISES, SCALES, Rows, chosen, measured, number_of, plain, rows_of
 from jobs.sky_xp import Columns
 from lake.columns.gaia_parameters import GSPSPEC_ELEMENTS, GSPSPEC_FLAGS
+from lake.partition import BASE_SHIFT, N_PIXELS
 
 _OF_SOURCE = ("teff", "logg", "mh", "distance", "azero", "ag", "ebpminrp")
 _TWIN = {"fem": "", "feiim": ""}
 _SPEC_SHARE, _LABEL_SHARE, _REPEATED = 0.05, 0.05, 0.08
+_HALF = N_PIXELS // 2
 
 
 def _gspphot_columns(part: Part, seed: int) -> Columns:
@@ -60,8 +62,8 @@ def _gspspec_rows(plan: Plan) -> Rows:
     return rows_of(plan, chosen(plan, weight, number_of(plan, _SPEC_SHARE), "gspspec stars"))
 
 
-def _gspspec_columns(plan: Plan, half: int) -> Columns:
-    """Return one half of the stars with GSP-Spec, cut by id as the archive is asked."""
+def _gspspec_columns(plan: Plan, first: int, end: int) -> Columns:
+    """Return the stars with GSP-Spec in a range of level-8 pixels, as the archive is asked."""
     rows = _gspspec_rows(plan)
     labels = measured(rows, SCALES["gaia_dr3_gspspec"], normals(plan.seed, "gspspec labels", 0, (len(rows), NOISES)))
     draw = uniforms(plan.seed, "gspspec rows", 0, (len(rows), 4 + len(GSPSPEC_FLAGS)))
@@ -78,8 +80,8 @@ def _gspspec_columns(plan: Plan, half: int) -> Columns:
     made["logchisq_gspspec"] = -3.0 + draw[:, 3]
     digits = np.where(draw[:, 4:] < 0.8, "0", np.where(draw[:, 4:] < 0.95, "1", "9"))
     made["flags_gspspec"] = np.array(["".join(line) for line in digits])
-    cut = slice(0, len(rows) // 2) if half == 0 else slice(len(rows) // 2, None)
-    return {name: values[cut] for name, values in made.items()}
+    low, high = np.searchsorted(rows.stars.source_id, [first << BASE_SHIFT, end << BASE_SHIFT])
+    return {name: values[low:high] for name, values in made.items()}
 
 
 def _bounded(name: str, value: Floats, error: float, absent: Flags) -> dict[str, object]:
@@ -107,9 +109,9 @@ def _gaia_dr3_gspphot(plan: Plan) -> Iterator[File]:
 
 
 def _gaia_dr3_gspspec(plan: Plan) -> Iterator[File]:
-    """Yield two answers of the archive, each to a range of ids."""
-    for half, dialect, ending in ((0, "archive_csv", "csv.gz"), (1, "fits", "fits")):
-        yield File(f"gaia_dr3_gspspec-{half}.{ending}", dialect, partial(_gspspec_columns, plan, half))
+    """Yield two answers of the archive, each to a range of ids: one as it is fetched, one as a user exports it."""
+    yield File(f"gaia_dr3_gspspec_000000-{_HALF - 1:06d}.fits", "fits", partial(_gspspec_columns, plan, 0, _HALF))
+    yield File("gspspec-2-result.csv.gz", "archive_csv", partial(_gspspec_columns, plan, _HALF, N_PIXELS))
 
 
 def _labels(plan: Plan) -> Iterator[File]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lake.download import Link, Watch, download
+from lake.download import FetchError, GaveUpError, Link, Watch, download
 from lake.errors import LakeError
 from lake.orders import Order
 from lake.storage import Storage
@@ -105,14 +105,20 @@ class Work:
 
     def download(self, link: Link, name: str) -> None:
         """Fetch a file into its part, with account of every try."""
-        download(
-            link,
-            self.part(name),
-            self.watch,
-            version=self.account.of(name).get("version", ""),
-            remember=lambda version: self.account.change(name, version=version or None),
-            tried=lambda: self.account.tried(name),
-        )
+        try:
+            download(
+                link,
+                self.part(name),
+                self.watch,
+                version=self.account.of(name).get("version", ""),
+                remember=lambda version: self.account.change(name, version=version or None),
+                tried=lambda: self.account.tried(name),
+            )
+        except GaveUpError:
+            raise
+        except FetchError:
+            self.account.tried(name)
+            raise
         self.account.tried(name)
 
     def forget_part(self, name: str) -> None:

@@ -38,18 +38,19 @@ def build_survey(  # noqa: PLR0913
         If there are no files, they are not what the survey declares, what it stands on is not in the lake, or the lake
         cannot be written.
     """
+    order = derivation(survey, files) if survey.computed else None
     reference = standing.reference
     if reference and reference.build not in builds(storage, reference.table):
         raise LakeError(
             f"{survey.name} stands on {reference.table}, whose build {reference.build} is not finished; "
             f"`gaialake ingest {table_surveys()[reference.table].name}` first, or `gaialake nightly`, which does both"
         )
-    if not survey.computed:
+    if order is None or survey.computed is None:
         return ingest(storage, grid, survey, files, standing=standing, run=run)
     if reference is None:
         raise LakeError(f"{survey.name} is computed at the sources of {survey.computed.table}; ingest that first")
     anchor = reference.open()
-    return derive(storage, join([anchor], columns={anchor.name: survey.computed.needs}), derivation(survey, files), run=run)
+    return derive(storage, join([anchor], columns={anchor.name: survey.computed.needs}), order, run=run)
 
 
 @dataclass(frozen=True)

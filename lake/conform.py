@@ -215,7 +215,7 @@ def _coerced(values: pa.Array, kind: pa.DataType) -> pa.Array:
 def _floats(values: pa.Array, kind: pa.DataType) -> pa.Array:
     if not (pa.types.is_floating(values.type) or pa.types.is_integer(values.type)):
         raise _MisfitError(f"expected numbers, found {values.type}, such as {_first(values)!r}")
-    if values.type == pa.int64():
+    if values.type == pa.int64() and values.null_count < len(values):
         raise _MisfitError(f"expected floating numbers, found 64-bit integers, such as {_first(values)!r}")
     if pa.types.is_floating(values.type) and pc.all(pc.is_finite(values)).as_py() is False:
         infinite = pc.is_inf(values)

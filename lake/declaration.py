@@ -26,6 +26,8 @@ class Raw:
     element
         Which element (from 0) of an array column, or which letter of a text column, is meant; several canonical
         columns may take theirs from one raw column.
+    text
+        Whether the files write an integer, such as an identifier, as text.
     at
         First and last byte (from 1, inclusive) in fixed-width files, as a CDS ReadMe gives them.
     """
@@ -35,6 +37,7 @@ class Raw:
     flat: tuple[str, ...] = ()
     flat_from: int = 0
     element: int | None = None
+    text: bool = False
     at: tuple[int, int] | None = None
 
 
@@ -136,7 +139,7 @@ class Override:
 
 @dataclass(frozen=True)
 class Where:
-    """Rows condemned by the value of one column; a null condemns nothing.
+    """Rows condemned by the value of one column; a null condemns nothing unless `absent` says so.
 
     Attributes
     ----------
@@ -148,6 +151,8 @@ class Where:
         Values smaller or larger than these condemn.
     other_than
         Values other than these condemn.
+    absent
+        Whether null condemns.
     """
 
     column: str
@@ -155,6 +160,7 @@ class Where:
     below: float | None = None
     above: float | None = None
     other_than: tuple[str | int, ...] = ()
+    absent: bool = False
 
     def __str__(self) -> str:
         """Say the condition as it is counted: ``sdss_flags_u has SATURATED or EDGE``."""
@@ -162,6 +168,7 @@ class Where:
         said += [f"below {self.below:g}"] if self.below is not None else []
         said += [f"above {self.above:g}"] if self.above is not None else []
         said += [f"not {' or '.join(map(str, self.other_than))}"] if self.other_than else []
+        said += ["absent"] if self.absent else []
         return f"{self.column} {', '.join(said)}"
 
 

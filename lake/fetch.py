@@ -162,7 +162,8 @@ def fetch(
     account = Account(storage, plan.survey)
     work = Work(storage, plan.survey, account, watch)
     due = [order for order in plan.chosen if not account.is_whole(order)]
-    kept = tuple(order.name for order in plan.chosen if order not in due)
+    missing = {order.name for order in due}
+    kept = tuple(order.name for order in plan.chosen if order.name not in missing)
     for name in kept:
         ended(name)
     if isinstance(plan.survey.fetch, Adql):

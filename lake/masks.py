@@ -11,7 +11,7 @@ from lake.survey import Survey
 
 
 def condemned(table: pa.Table, where: Where, survey: Survey) -> pa.Array:
-    """Tell the rows that a condition condemns; a null value condemns nothing.
+    """Tell the rows that a condition condemns.
 
     Returns
     -------
@@ -30,7 +30,7 @@ def condemned(table: pa.Table, where: Where, survey: Survey) -> pa.Array:
     if where.other_than:
         known = pc.is_in(values, pa.array(where.other_than, values.type))
         bad = pc.or_(bad, pc.and_(pc.is_valid(values), pc.invert(known)))
-    return bad
+    return pc.or_(bad, pc.is_null(values)) if where.absent else bad
 
 
 def _any_bit(values: pa.Array, mask: int) -> pa.Array:

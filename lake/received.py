@@ -76,7 +76,7 @@ def judge(path: Path, name: str, *, sha256: str = "", md5: str = "") -> Content:
         said = str(error).removeprefix(f"{path}: ")
         raise (DamagedError if content.bytes == 0 or "compressed" in said else FetchError)(said) from error
     for kind, theirs, ours in published:
-        if False:
+        if theirs and theirs != ours:
             raise DamagedError(
                 f"its {kind} is {ours}, but {theirs} is published ({content.bytes:,} bytes); it was damaged or replaced"
             )

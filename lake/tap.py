@@ -317,13 +317,12 @@ def result_link(service: Service, job: str) -> Link:
 def forget(service: Service, job: str) -> None:
     """Delete a job with its result at the service; one that is gone already is no error."""
     try:
-        # What ESA's archives know; all others delete the job itself.
-        _ask(service, lambda: service.tap.remove_jobs(job))
+        _ask(service, lambda: _delete(service, job))
+    except AbsentError:
+        return
     except FetchError:
-        try:
-            _ask(service, lambda: _delete(service, job))
-        except AbsentError:
-            return
+        # Not every archive lets a job be deleted as UWS has it; ESA's know another way.
+        _ask(service, lambda: service.tap.remove_jobs(job))
 
 
 def _delete(service: Service, job: str) -> None:

@@ -127,10 +127,14 @@ def _tasks(table: Table, reference: Table, relation: Relation) -> Iterator[Sampl
 
 
 def design(against: Floats, centre: Floats, width: Floats, limits: Floats) -> Floats:
-    """Return the terms of the smooth function: third order in one column, second order in several."""
+    """Return the terms of the smooth function: third order in one column, second order in several.
+
+    Beyond `limits` it goes on as a straight line, so that few far values cannot bend it.
+    """
+    straight = (against - centre) / width
     scaled = (np.clip(against, limits[0], limits[1]) - centre) / width
     n, k = scaled.shape
-    terms = [np.ones(n), *scaled.T]
+    terms = [np.ones(n), *straight.T]
     terms += [scaled[:, i] * scaled[:, j] for i in range(k) for j in range(i, k)]
     terms += [scaled[:, 0] ** 3] if k == 1 else []
     return np.stack(terms, axis=1)

@@ -45,7 +45,6 @@ def _gspphot() -> Iterator[Column]:
     none = "no GSP-Phot solution"
     yield Column("logposterior_gspphot", F32, "", "Goodness of fit of GSP-Phot: mean log-posterior", null=none)
     yield Column("mcmcaccept_gspphot", F32, "", "Acceptance rate of GSP-Phot's Markov chain", 0, 1.001, none)
-    yield Column("gspphot_solutions", I16, "", "Solutions of GSP-Phot in the row; rows with 0 are left out", 0, 1, "never null")
 
 
 def _gspspec() -> Iterator[Column]:
@@ -60,7 +59,6 @@ def _gspspec() -> Iterator[Column]:
     for flag in GSPSPEC_FLAGS:
         yield Column(f"gspspec_{flag}_flag", I16, "", f"Quality of GSP-Spec: {flag.replace('_', ' ')}, 0 best", 0, 9)
     yield Column("logchisq_gspspec", F32, "", "Decimal logarithm of the goodness of fit of GSP-Spec")
-    yield Column("gspspec_solutions", I16, "", "Solutions of GSP-Spec in the row; rows with 0 are left out", 0, 1, "never null")
 
 
 COLUMNS = (*_gspphot(), *_gspspec())

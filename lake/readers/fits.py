@@ -62,8 +62,9 @@ def _chosen(stream: IO[bytes], survey: Survey, path: Path) -> tuple[int, fits.He
     for number in count():
         header = _header(stream, path, complaint)
         if header.get("XTENSION", "").strip() == "BINTABLE":
+            names = [header[f"TTYPE{i}"] for i in range(1, header["TFIELDS"] + 1)]
             try:
-                return number, header, select([header[f"TTYPE{i}"] for i in range(1, header["TFIELDS"] + 1)], survey, path)
+                return number, header, select(names, survey, path)
             except LackingError as error:
                 complaint = complaint or error
         shape = [header[f"NAXIS{i}"] for i in range(1, header["NAXIS"] + 1)]

@@ -5,7 +5,7 @@ and NaN where a source has no CatWISE counterpart; the labels come from XP spect
 The match was made by the authors, so no crossmatch of ours is involved and no magnitude errors are given.
 """
 
-from lake.declaration import Raw
+from lake.declaration import Http, Raw, Relation
 from lake.survey import Survey, same
 
 SURVEY = Survey(
@@ -22,5 +22,9 @@ SURVEY = Survey(
     | {"catwise_w1_mag": Raw("catwise_w1"), "catwise_w2_mag": Raw("catwise_w2")}
     | same("in_training_sample mh_xgboost teff_xgboost logg_xgboost"),
     required=("source_id", "catwise_w1_mag", "catwise_w2_mag"),
+    relations=(
+        Relation("catwise_w1_mag", against=("phot_g_mean_mag", ("phot_bp_mean_mag", "phot_rp_mean_mag")), tolerance=1.0),
+    ),
+    fetch=Http(urls=("https://zenodo.org/records/7945154/files/table_1_catwise.fits.gz?download=1",)),
     rows=174_922_161,
 )

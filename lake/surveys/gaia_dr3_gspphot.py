@@ -7,9 +7,6 @@ The values are those of gaia_source, with absolute magnitude, radius and the qua
 left to the user: [M/H] is biased low and of qualitative use only; temperature and extinction are degenerate.
 """
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from lake.declaration import Adql, Relation, Where
 from lake.survey import Survey, same
 
@@ -18,12 +15,6 @@ _NAMES = (
     *(f"{name}_gspphot{end}" for name in _BOUNDED for end in ("", "_lower", "_upper")),
     *("logposterior_gspphot", "mcmcaccept_gspphot", "libname_gspphot"),
 )
-
-
-def _count(table: pa.Table) -> pa.Table:
-    """Say whether a row holds a solution, for a null condemns no row."""
-    solved = pc.cast(pc.is_valid(table["teff_gspphot"]), pa.int16())
-    return table.append_column(pa.field("gspphot_solutions", pa.int16()), solved)
 
 
 SURVEY = Survey(
@@ -37,9 +28,8 @@ SURVEY = Survey(
     patterns=("AstrophysicalParameters_*.csv.gz", "gaia_dr3_gspphot*", "*gspphot*-result.*"),
     dialects=("bulk_csv", "archive_csv", "ecsv", "votable", "fits"),
     columns=same("source_id") | same(" ".join(_NAMES)),
-    made=("gspphot_solutions",),
     required=("source_id", "teff_gspphot", "logg_gspphot", "mh_gspphot"),
-    drops=(Where("gspphot_solutions", below=1),),
+    drops=(Where("teff_gspphot", absent=True),),
     relations=(Relation("teff_gspphot", against=("teff_gspphot",), tolerance=1.0, outliers=0.03, scatter=0.01),),
     fetch=Adql(
         query=f"SELECT a.source_id, {', '.join(f'a.{name}' for name in _NAMES)} "
@@ -48,6 +38,5 @@ SURVEY = Survey(
         column="a.source_id",
         rows=470_759_263,
     ),
-    clean=_count,
     rows=470_759_263,
 )

@@ -23,13 +23,12 @@ _NAMES = (
 
 
 def _take_apart(table: pa.Table) -> pa.Table:
-    """Give each digit of the flags a column, and say whether a row holds a solution, for a null condemns no row."""
+    """Give each digit of the flags a column."""
     for k, flag in enumerate(GSPSPEC_FLAGS):
         digit = pc.utf8_slice_codeunits(table["flags_gspspec"], k, k + 1)
         digit = pc.if_else(pc.equal(digit, ""), pa.scalar(None, pa.string()), digit)
         table = table.append_column(pa.field(f"gspspec_{flag}_flag", pa.int16()), pc.cast(digit, pa.int16()))
-    solved = pc.cast(pc.is_valid(table["teff_gspspec"]), pa.int16())
-    return table.append_column(pa.field("gspspec_solutions", pa.int16()), solved)
+    return table
 
 
 SURVEY = Survey(
@@ -43,9 +42,9 @@ SURVEY = Survey(
     patterns=("AstrophysicalParameters_*.csv.gz", "gaia_dr3_gspspec*", "*gspspec*-result.*"),
     dialects=("bulk_csv", "archive_csv", "ecsv", "votable", "fits"),
     columns=same("source_id") | same(" ".join(_NAMES)),
-    made=(*(f"gspspec_{flag}_flag" for flag in GSPSPEC_FLAGS), "gspspec_solutions"),
+    made=tuple(f"gspspec_{flag}_flag" for flag in GSPSPEC_FLAGS),
     required=("source_id", "teff_gspspec", "logg_gspspec", "mh_gspspec"),
-    drops=(Where("gspspec_solutions", below=1),),
+    drops=(Where("teff_gspspec", absent=True),),
     relations=(Relation("teff_gspspec", against=(("phot_bp_mean_mag", "phot_rp_mean_mag"),), tolerance=1500.0, outliers=0.2),),
     fetch=Adql(
         query=f"SELECT a.source_id, {', '.join(f'a.{name}' for name in _NAMES)} "

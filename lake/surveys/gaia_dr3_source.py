@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from lake.columns import column, gaia_source
-from lake.declaration import Mark
+from lake.declaration import Http, Mark
 from lake.survey import Survey, same
 
 _COLOUR_OF = {31: "nu_eff_used_in_astrometry", 95: "pseudocolour"}
@@ -72,5 +72,6 @@ SURVEY = Survey(
     },
     made=("parallax_zero_point",),
     clean=_parallax_zero_point,
+    fetch=Http(listing="https://cdn.gea.esac.esa.int/Gaia/gdr3/gaia_source/_MD5SUM.txt", names="GaiaSource_*.csv.gz"),
     rows=1_811_709_771,
 )

@@ -5,7 +5,7 @@ raw ones with one row and two arrays per source, individual ones with one row pe
 Data model: Gaia DR3 documentation, chapter 20.12; 343 samples from 336 to 1020 nm in steps of 2 nm, W m-2 nm-1.
 """
 
-from lake.declaration import Long, Mark
+from lake.declaration import Http, Long, Mark
 from lake.survey import Survey, same
 
 SURVEY = Survey(
@@ -25,5 +25,9 @@ SURVEY = Survey(
     missing={"solution_id": (0,)},
     marks=(Mark("solution_id", low=4545469030156206080, high=4545469030156271615),),
     long=Long(by="wavelength", grid=(336.0, 2.0, 343)),
+    fetch=Http(
+        listing="https://cdn.gea.esac.esa.int/Gaia/gdr3/Spectroscopy/xp_sampled_mean_spectrum/_MD5SUM.txt",
+        names="XpSampledMeanSpectrum_*.csv.gz",
+    ),
     rows=34_468_373,
 )

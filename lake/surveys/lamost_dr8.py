@@ -12,10 +12,12 @@ made: label errors and the signal-to-noise ratio of each band stand beside.
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lake.declaration import Override, Position, Raw, Relation
+from lake.declaration import Http, Override, Position, Raw, Relation
 from lake.survey import Survey
 
 _LABELS = ("teff", "teff_error", "logg", "logg_error", "fe_h", "fe_h_error")
+_FILE = "dr8_v2.0_LRS_stellar.csv.gz"
+_URL = f"http://www.lamost.org/dr8/v2.0/catdl?name={_FILE}"
 _BANDS = tuple(f"lamost_snr_{band}" for band in "ugriz")
 _MEASURED = ("redshift", "redshift_error", "radial_velocity", "radial_velocity_error", "alpha_m", "alpha_m_error", "survey_g_mag")
 
@@ -37,7 +39,7 @@ SURVEY = Survey(
     kind="labels",
     citation="Luo et al. 2015, RAA 15, 1095; Wu et al. 2014, IAU Symp. 306, 340; hot stars: Xiang et al. 2022, A&A 662, A66",
     licence="LAMOST data policy; acknowledge LAMOST (National Astronomical Observatories, CAS)",
-    source="http://www.lamost.org/dr8/v2.0/catdl?name=dr8_v2.0_LRS_stellar.csv.gz",
+    source=_URL,
     patterns=("*dr8_v2.0_LRS_stellar*",),
     dialects=("pipe_csv", "archive_csv", "fits"),
     columns={
@@ -87,6 +89,7 @@ SURVEY = Survey(
     override=Override("lamost_hotpayne", on=("lamost_spec_id",), columns=_LABELS),
     duplicates="best",
     best=("-lamost_snr_g",),
+    fetch=Http(urls=(f"{_URL}#{_FILE}",)),
     # Dust reddens many stars of the disc, hence the share of outliers; a wrong key shows in the scatter.
     relations=(
         Relation("survey_g_mag", against=("phot_g_mean_mag",), tolerance=0.3, outliers=0.05, scatter=0.3),

@@ -20,7 +20,7 @@ SURVEY = Survey(
     patterns=("li_et_al_x_gaiaids*",),
     dialects=("fits", "archive_csv"),
     columns={
-        "source_id": Raw("source_id"),
+        "source_id": Raw("source_id", text=True),
         "star_name": Raw("ID"),
         "object_ra": Raw("RAdeg"),
         "object_dec": Raw("DEdeg"),

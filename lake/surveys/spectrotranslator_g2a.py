@@ -8,8 +8,8 @@ Temperatures are printed with exponents and eight places before the point: there
 has. Values outside the limits of the vocabulary are masked, all of a label where its median is outside.
 Neither identifier is promised to be unique: of several rows of a source, the one without missing inputs, then inside the
 training stars, then with the smallest systematic error of the temperature is kept.
-Not verified: whether a missing source_id occurs, and as what; 0, -1 and -9999 are taken for one. Read on synthetic rows
-only, which astropy reads alike through the ReadMe.
+Not verified: whether a missing source_id occurs, and as what (0, -1 and -9999 are taken for one); the URL, which follows
+the pattern of other tables there. Read on synthetic rows only, which astropy reads alike through the ReadMe.
 """
 
 import pyarrow as pa

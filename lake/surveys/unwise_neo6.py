@@ -48,7 +48,7 @@ def _magnitudes(table: pa.Table) -> pa.Table:
         flux, error = (
             table[f"unwise_{band}_{name}"].to_numpy(zero_copy_only=False).astype(np.float64) for name in ("flux", "flux_error")
         )
-        there = flux >= _LEAST_FLUX
+        there = flux > 0.0
         flux = np.where(there, flux, 1.0)
         made = {"mag": _ZERO_POINT - 2.5 * np.log10(flux), "mag_error": 2.5 / np.log(10.0) * error / flux}
         for name, values in made.items():

@@ -1,6 +1,5 @@
 """A table whose rows belong to other stars is not published, whichever survey it is: scrambled, or shifted by a row."""
 
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -90,11 +89,9 @@ def test_right_matches_are_verified_and_published(name, where, crowd):
 @pytest.mark.parametrize("name", VERIFIED)
 def test_rows_of_other_stars_are_not_published(name, damage, where, crowd, tmp_path):
     declared = survey(name)
-    copy = tmp_path / "lake"
-    shutil.copytree(where.storage.path(""), copy, symlinks=True)
-    lake = open_lake(copy)
-    before = lake.published
+    before = open_lake(where.storage.root).published
     path = damaged(declared, crowd.files[name], damage, tmp_path / f"damaged.{declared.dialects[0]}")
     with pytest.raises(CheckError, match=f"{name}: its rows do not belong to their sources.*fetch them again"):
-        ingested(lake, declared, path)
-    assert open_lake(copy).published == before
+        ingested(where, declared, path)
+    assert open_lake(where.storage.root).published == before
+    register(where.storage, declared, crowd.files[name], replace=True)

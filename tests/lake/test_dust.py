@@ -152,6 +152,12 @@ def test_the_whole_column_of_the_synthetic_layer_is_found_in_both_hemispheres(ma
         assert np.quantile(np.abs(made / wanted - 1.0), 0.95) < 0.3
 
 
+def test_the_two_reddenings_of_the_planck_model_are_not_confused(maps):
+    made = computed(PLANCK, at(*random_sky(50)), *maps["dust_planck"])
+    # The synthetic model holds 1.05 times the layer as E(B-V), and 1.1 times it as radiance.
+    np.testing.assert_allclose(made["ebv_planck_radiance"].to_numpy() / made["ebv_planck"].to_numpy(), 1.05, rtol=1e-5)
+
+
 def test_reddening_in_three_dimensions_grows_with_distance_and_ends_at_the_whole_column(maps):
     lon, lat = np.full(7, 130.0), np.full(7, 12.0)
     parallax = np.array([20.0, 5.0, 2.0, 1.0, 0.5, 0.1, -3.0])

@@ -17,6 +17,7 @@ import pytest
 
 from jobs import commands
 from jobs.cli import main
+from jobs.lock import writing
 from lake.account import Account
 from lake.declaration import Adql, Http
 from lake.download import FetchError, Patience, TransientError, Watch, checked_url, refusal
@@ -29,7 +30,7 @@ from lake.survey import Survey, same, surveys
 from tests.lake import servers
 from tests.lake.servers import Files, elsewhere, half, no_range, ok, page, status
 
-QUICK = Patience(tries=3, silence=0.5, pause=0.01, longest_pause=0.03, come_back=3.0, dead=50)
+QUICK = Patience(tries=3, silence=10.0, pause=0.01, longest_pause=0.03, come_back=3.0, dead=50)
 STARS = Survey(
     name="stars_dr1",
     title="A made-up survey",
@@ -158,16 +159,18 @@ def test_a_server_that_always_breaks_off_at_the_same_place_is_given_up(host, at,
 @pytest.mark.parametrize("honest", [True, False])
 def test_halves_of_two_versions_are_never_put_together(honest: bool, host, at, new_lake: Lake) -> None:
     _, files = host
+    # Uncompressed, so that nothing in the content itself gives a patchwork away.
+    old, new = gzip.decompress(table(7)), gzip.decompress(table(8))
 
     def replaced(asked: servers.FileHandler, content: bytes, tag: str) -> None:
-        files.content["part_7.csv.gz"], files.tags["part_7.csv.gz"] = table(8), '"v2"'
+        files.content["part_7.csv"], files.tags["part_7.csv"] = new, '"v2"'
         if not honest:  # sends the rest of the new version although the old one was asked for
             del asked.headers["If-Range"]
-        ok(asked, table(8), '"v2"')
+        ok(asked, new, '"v2"')
 
-    files.add("part_7.csv.gz", table(7), half, replaced, ok)
-    assert at("part_7.csv.gz").whole
-    assert raw(new_lake, "part_7.csv.gz").read_bytes() == table(8)
+    files.add("part_7.csv", old, half, replaced, ok)
+    assert at("part_7.csv").whole
+    assert raw(new_lake, "part_7.csv").read_bytes() == new
 
 
 def test_a_busy_server_is_asked_again_when_it_said(host, at) -> None:
@@ -176,7 +179,7 @@ def test_a_busy_server_is_asked_again_when_it_said(host, at) -> None:
     files.add("part_8.csv.gz", table(8), status(503), status(503), ok)
     begun = time.monotonic()
     assert at("part_7.csv.gz", "part_8.csv.gz").whole
-    assert 1.0 <= time.monotonic() - begun < 2.0
+    assert 1.0 <= time.monotonic() - begun < 10.0
     assert files.count("part_8.csv.gz") == 3
 
 
@@ -198,10 +201,10 @@ def test_a_date_to_come_back_is_understood() -> None:
 def test_a_server_that_never_answers_is_given_up_and_the_others_are_fetched(host, at, new_lake: Lake) -> None:
     _, files = host
     files.add("part_7.csv.gz", table(7), servers.silent)
-    outcome = at(patience=dataclasses.replace(QUICK, silence=0.1))
+    outcome = at(patience=dataclasses.replace(QUICK, silence=0.4))
     assert outcome.failed == ("part_7.csv.gz",)
     assert len(outcome.fetched) == 5
-    assert "did not answer within 0.1 s; given up after 3 tries" in str(entry(new_lake, "part_7.csv.gz")["error"])
+    assert "did not answer within 0.4 s; given up after 3 tries" in str(entry(new_lake, "part_7.csv.gz")["error"])
 
 
 def test_a_connection_that_is_reset_is_tried_again(host, at) -> None:
@@ -238,7 +241,7 @@ def test_an_absent_file_is_counted_and_not_asked_for_twice(code: int, host, at, 
     files.add("part_7.csv.gz", b"", status(code))
     outcome = at()
     assert (outcome.absent, outcome.whole, len(outcome.fetched)) == (("part_7.csv.gz",), False, 5)
-    assert entry(new_lake, "part_7.csv.gz")["state"] == "absent"
+    assert (entry(new_lake, "part_7.csv.gz")["state"], entry(new_lake, "part_7.csv.gz")["tries"]) == ("absent", 1)
     assert files.count("part_7.csv.gz") == 1
     files.add("part_7.csv.gz", table(7), ok)
     assert at().fetched == ("part_7.csv.gz",)
@@ -263,7 +266,8 @@ def test_a_compressed_file_that_ends_too_early_is_fetched_anew(host, at, new_lak
     _, files = host
     files.add("part_7.csv.gz", table(7), servers.truncated, no_range)
     files.add("part_8.csv.gz", table(8), servers.unmeasured, no_range)
-    files.add("part_9.csv.gz", table(9), servers.truncated)
+    # Longer than any buffer: only its end tells.
+    files.add("part_9.csv.gz", table(9, 90_000), servers.truncated)
     outcome = at("part_7.csv.gz", "part_8.csv.gz", "part_9.csv.gz")
     assert (outcome.fetched, outcome.failed) == (("part_7.csv.gz", "part_8.csv.gz"), ("part_9.csv.gz",))
     assert raw(new_lake, "part_8.csv.gz").read_bytes() == table(8)
@@ -372,6 +376,15 @@ def test_files_that_somebody_put_there_are_kept_if_they_are_sound(host, at, new_
     assert outcome.whole
     assert (files.count("part_1.csv.gz"), files.count("part_2.csv.gz")) == (0, 1)
     assert raw(new_lake, "part_2.csv.gz").read_bytes() == table(2)
+
+
+def test_a_file_that_has_its_name_but_is_not_accounted_for_is_recognised(host, at, new_lake: Lake) -> None:
+    _, files = host
+    files.add("part_7.csv", gzip.decompress(table(7)))
+    at("part_7.csv")
+    Account(new_lake.storage, STARS).change("part_7.csv", state="pending", fetched=None)
+    assert at("part_7.csv").fetched == ("part_7.csv",)
+    assert files.count("part_7.csv") == 1
 
 
 def test_files_that_are_gone_or_changed_in_length_are_fetched_again(host, at, new_lake: Lake) -> None:
@@ -583,6 +596,14 @@ def test_sources_are_for_queries_only(command, tmp_path: Path) -> None:
     code, said = command("--sources", str(tmp_path / "ids.txt"))
     assert code == 1
     assert "comes as whole files" in said
+
+
+def test_one_writer_at_a_time(command, new_lake: Lake) -> None:
+    with writing(new_lake.storage):
+        code, said = command()
+        assert code == 75
+        assert "another writer" in said
+        assert command("--dry-run")[0] == 0
 
 
 def test_a_listing_that_fails_is_told_without_a_traceback(host, command) -> None:

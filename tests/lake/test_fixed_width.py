@@ -200,6 +200,12 @@ def test_two_wrong_lengths_that_add_up_are_found(tmp_path):
         found_in(path, G2A)
 
 
+def test_a_record_that_is_broken_into_two_is_found(tmp_path):
+    path = changed(written(G2A, tmp_path), 8, 741, "\n")
+    with pytest.raises(RawFileError, match=r"record 8 has 740 bytes"):
+        found_in(path, G2A)
+
+
 def test_a_line_end_unlike_the_first_is_refused(tmp_path):
     path = written(G2A, tmp_path)
     path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n", 3))
@@ -213,6 +219,14 @@ def test_a_truncated_table_is_refused(refused, kept, suffix, tmp_path):
     path = written(G2A, tmp_path, suffix=suffix)
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * kept)])
     refused(path, G2A)
+
+
+def test_a_compressed_table_with_a_wrong_checksum_is_refused(refused, tmp_path):
+    path = written(G2A, tmp_path, suffix=".gz")
+    held = bytearray(path.read_bytes())
+    held[-6] ^= 0xFF
+    path.write_bytes(held)
+    refused(path, G2A, "damaged")
 
 
 def test_the_other_table_is_refused_by_its_first_record(tmp_path):

@@ -64,7 +64,7 @@ def test_titles_citations_patterns_and_dialects_do_not():
 
 
 def test_an_unknown_survey_is_refused_with_those_declared():
-    with pytest.raises(SurveyError, match="no survey 'galah_dr9'; declared are: catwise_andrae2023, gaia_dr3_source"):
+    with pytest.raises(SurveyError, match="no survey 'galah_dr9'; declared are: apogee_astronn_dr17, apogee_dr17"):
         survey("galah_dr9")
 
 

@@ -27,7 +27,7 @@ from lake.survey import Survey, same
 from tests.lake import servers
 from tests.lake.servers import Archive, half, page
 
-QUICK = Patience(tries=3, silence=2.0, pause=0.01, longest_pause=0.02, poll=0.005, longest_poll=0.01, query=10.0, dead=50)
+QUICK = Patience(tries=3, silence=10.0, pause=0.01, longest_pause=0.02, poll=0.005, longest_poll=0.01, query=10.0, dead=50)
 QUERY = "SELECT x.source_id, x.radial_velocity FROM stars AS x WHERE {column} BETWEEN {low} AND {high}"
 STARS = Survey(
     name="stars_dr1",
@@ -269,6 +269,16 @@ def test_a_query_that_takes_long_is_found_again_by_a_later_run(service, ask, new
     assert clean(archive)
 
 
+def test_the_job_of_a_query_that_changed_since_is_not_taken_for_the_new_one(service, ask) -> None:
+    _, archive = service
+    archive.phases = ["EXECUTING"]
+    ask(rows=0, patience=dataclasses.replace(QUICK, query=0.05))
+    archive.phases = archive.jobs["job-1"].phases = ["COMPLETED"]
+    assert ask(rows=0, query=QUERY.replace("stars", "more_stars")).whole
+    assert "more_stars" in archive.launched[1].query
+    assert clean(archive)
+
+
 def test_an_inherited_job_that_was_aborted_is_launched_anew(service, ask) -> None:
     _, archive = service
     archive.phases = ["EXECUTING"]
@@ -364,10 +374,12 @@ def credentials(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.parametrize("takes_time", [False, True])
 def test_a_registered_user_gets_tables_which_are_deleted_even_if_the_query_fails(
-    service, ask, sky: pa.Table, credentials: Path, new_lake: Lake
+    takes_time: bool, service, ask, sky: pa.Table, credentials: Path, new_lake: Lake
 ) -> None:
     _, archive = service
+    archive.uploads_as_jobs = takes_time
     archive.errors = ["quota"]
     ids = sky["source_id"].to_numpy()[:100]
     outcome = ask(ids=ids, chunk=50, login=credentials)
@@ -398,7 +410,7 @@ def test_a_login_that_is_refused_or_would_travel_in_the_clear_stops_the_fetch(se
 
 def test_what_could_not_be_deleted_is_deleted_by_the_next_run(service, ask, new_lake: Lake) -> None:
     _, archive = service
-    archive.lossy_deletes = 2
+    archive.lossy_deletes = 1
     outcome = ask(rows=0)
     assert outcome.whole
     assert "the next run tries again" in outcome.notes[0]

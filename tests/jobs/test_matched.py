@@ -1,0 +1,97 @@
+"""Surveys that stand on others: built after them, built again when they change, and refused with a way out without them."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from jobs.cli import main
+from jobs.plan import plan
+from lake.root import open_lake
+
+MATCHED = ("gaia_dr3_source", "unwise_neo6", "apogee_dr17", "apogee_latent_ages_dr17", "dust_sfd")
+
+
+def run(folder: Path, *arguments: str) -> int:
+    return main(["--lake", str(folder), *arguments])
+
+
+def nightly(folder: Path) -> int:
+    return run(folder, "nightly", "--profile", "serial")
+
+
+def test_a_nightly_builds_what_others_stand_on_first_and_finds_nothing_to_do_the_second_time(new_lake, sky):
+    folder = new_lake(surveys=MATCHED)
+    assert nightly(folder) == 0
+    opened = open_lake(folder)
+    assert set(MATCHED) <= set(opened.published)
+    sources, objects = opened.table("gaia_dr3_source"), opened.table("unwise_neo6")
+    assert objects.manifest.made_of == {"gaia_dr3_source": sources.manifest.build}
+    assert opened.table("dust_sfd").rows == sources.rows == sky.rows["gaia_dr3_source"]
+    assert 0 < objects.rows < sky.rows["unwise_neo6"]
+    assert nightly(folder) == 3
+
+
+def test_new_sources_rebuild_what_is_matched_with_them_and_leave_the_rest_alone(new_lake, sky, capsys):
+    folder = new_lake(surveys=MATCHED)
+    held = folder / "raw" / "gaia_dr3_source"
+    last = sorted(held.iterdir())[-1]
+    shutil.move(last, folder.parent / last.name)
+    assert nightly(folder) == 0
+    before = open_lake(folder).published
+    shutil.move(folder.parent / last.name, last)
+    steps = {step.table: step for one in plan(open_lake(folder)) for step in one.steps}
+    assert steps["unwise_neo6"].why == "what it is matched with changed: gaia_dr3_source"
+    assert "gaia_dr3_source at whose sources it is computed, changed" in steps["dust_sfd"].why
+    assert [steps[name].state for name in ("apogee_dr17", "apogee_latent_ages_dr17")] == ["fresh", "fresh"]
+    assert nightly(folder) == 0
+    after = open_lake(folder).published
+    assert {name for name in after if after[name] != before[name]} == {"gaia_dr3_source", "unwise_neo6", "dust_sfd"}
+    assert open_lake(folder).table("dust_sfd").rows == sky.rows["gaia_dr3_source"]
+
+
+def test_a_survey_of_keys_without_the_other_survey_says_how_to_get_it(new_lake, capsys):
+    folder = new_lake(surveys=("apogee_latent_ages_dr17",))
+    assert nightly(folder) == 1
+    assert "apogee_latent_ages_dr17 gets its source_ids from the files of apogee_dr17" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["unwise_neo6", "dust_sfd"])
+def test_a_survey_that_stands_on_sources_without_them_says_how_to_get_them(name, new_lake, capsys):
+    folder = new_lake(surveys=(name,))
+    assert run(folder, "ingest", name, "--profile", "serial") == 1
+    said = capsys.readouterr().err
+    assert f"{name} is matched to the sources of gaia_dr3_source, which is not in this lake" in said
+    assert "gaialake fetch gaia_dr3_source" in said
+
+
+def test_ingesting_before_the_sources_are_built_says_what_to_build_first(new_lake, capsys):
+    folder = new_lake(surveys=("gaia_dr3_source", "unwise_neo6"))
+    assert run(folder, "ingest", "unwise_neo6", "--profile", "serial") == 1
+    assert "`gaialake ingest gaia_dr3_source` first, or `gaialake nightly`" in capsys.readouterr().err
+
+
+def test_an_absent_map_is_an_error_that_names_the_command_that_fetches_it(new_lake, capsys):
+    folder = new_lake(surveys=("gaia_dr3_source",))
+    assert run(folder, "ingest", "dust_sfd", "--profile", "serial") == 1
+    assert "gaialake fetch dust_sfd" in capsys.readouterr().err
+
+
+def test_matches_that_could_not_be_verified_are_verified_when_the_sources_arrive(new_lake, sky, capsys):
+    folder = new_lake(surveys=("tmass_psc",))
+    assert nightly(folder) == 0
+    assert open_lake(folder).table("tmass_psc").manifest.checks["unverified"] == ["gaia_dr3_source"]
+    shutil.copytree(sky.folder / "gaia_dr3_source", folder / "raw" / "gaia_dr3_source")
+    assert nightly(folder) == 0
+    checks = open_lake(folder).table("tmass_psc").manifest.checks
+    assert checks["unverified"] == []
+    assert [record["sound"] for record in checks["relations"]] == [True, True]
+    assert nightly(folder) == 3
+
+
+def test_check_says_how_matches_were_verified(new_lake, capsys):
+    folder = new_lake(surveys=("gaia_dr3_source", "tmass_psc"))
+    assert run(folder, "ingest", "gaia_dr3_source", "tmass_psc", "--profile", "serial") == 0
+    assert run(folder, "check", "--profile", "serial") == 0
+    said = capsys.readouterr().out
+    assert "matches verified: tmass_ks_mag against phot_g_mean_mag, phot_bp_mean_mag - phot_rp_mean_mag" in said
