@@ -25,6 +25,10 @@ Floats = NDArray[np.float64]
 LEAST_ROWS = 50
 _SAMPLE_ROWS = 200_000
 _LEAST_SAMPLE = 2_000
+_SIGMA = 4.0
+_LEAST_CONTRAST = 0.3
+# Multiplication by an odd constant shuffles ids, whose order is that of the sky.
+_SHUFFLE = np.uint64(0x9E3779B97F4A7C15)
 _ROUNDS = 25
 _HUBER = 1.5
 # Chance matches are spread evenly over the circle, with a median of 0.71 of its radius.
@@ -83,8 +87,7 @@ def read_sample(task: SampleTask) -> Sample:
     against = np.concatenate([one.against for one in found] or [np.empty((0, len(task.relation.against)))])
     rows = len(ids)
     if rows > task.most:
-        # Multiplication by an odd constant shuffles ids, whose order is that of the sky.
-        chosen = np.sort(np.argsort(ids.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15), kind="stable")[: task.most])
+        chosen = np.sort(np.argsort(ids.astype(np.uint64) * _SHUFFLE, kind="stable")[: task.most])
         ids, value, against = ids[chosen], value[chosen], against[chosen]
     return Sample(ids, value, against, rows)
 
@@ -164,6 +167,10 @@ def _scatter(residual: Floats) -> float:
 def judge(relation: Relation, sample: Sample, parts: Sequence[Sample] = ()) -> dict[str, Any]:
     """Compare pairs with a relation.
 
+    Two things are asked. Are too many rows farther off than the tolerance? And does the relation say anything at all of the
+    values: their rank correlation r with what it predicts, each half of the rows predicted from the other half, must not be
+    smaller than right matches have. Both allow for four standard deviations of chance, so that few rows raise no alarm.
+
     Parameters
     ----------
     parts
@@ -172,40 +179,73 @@ def judge(relation: Relation, sample: Sample, parts: Sequence[Sample] = ()) -> d
     Returns
     -------
     dict
-        What was compared, ``rows``, ``outliers`` and their ``share``, ``scatter`` as a ratio to that of rows matched to
-        another star, the ``worst`` rows, the ``odd_files`` by their first source_id, and ``sound``: True, False, or None
-        where there are too few rows to judge.
+        What was compared, ``rows``, ``outliers`` and their ``share``, ``scatter`` (of the residuals over that of rows matched
+        to other stars, from r as ``sqrt(1 - r**2)``), the ``worst`` rows, the ``odd_files`` by their first source_id, and
+        ``sound``: True, False, or None where there are too few rows to judge.
     """
+    n = len(sample.ids)
     record: dict[str, Any] = {
         "value": _said(relation.value),
         "against": f"{', '.join(map(_said, relation.against))} of {relation.table}",
-        "rows": len(sample.ids),
+        "rows": n,
         "sound": None,
     }
-    if len(sample.ids) < LEAST_ROWS:
+    if n < LEAST_ROWS:
         return record
     expected = fit(sample.value, sample.against)
     residual = sample.value - expected(sample.against)
-    other = np.roll(sample.value, len(sample.value) // 2)
-    chance = _scatter(other - fit(other, sample.against)(sample.against))
-    ratio = _scatter(residual) / chance if chance > 0 else 0.0
+    r, least = _correlation(sample), float(np.sqrt(1.0 - relation.scatter**2))
     share = _share(residual, relation)
-    # Half way between what right matches may have and what matches to other stars would have.
-    most = 0.5 * (relation.outliers + _share(other - expected(sample.against), relation))
-    odd = [one for one in parts if len(one.ids) >= LEAST_ROWS and _share(one.value - expected(one.against), relation) > most]
+    odd = _odd_files(relation, sample, parts, expected)
+    unrelated = r < least - _SIGMA / np.sqrt(n)
+    too_many = share > relation.outliers + _SIGMA * _binomial(relation.outliers, n)
+    judgeable = _SIGMA / np.sqrt(n) < least
     worst = np.argsort(-np.abs(residual))[:3]
     return record | {
         "outliers": int((np.abs(residual) > relation.tolerance).sum()),
         "share": round(share, 4),
-        "scatter": round(ratio, 3),
+        "scatter": round(float(np.sqrt(1.0 - max(r, 0.0) ** 2)), 3),
         "worst": [f"source_id {sample.ids[i]}: {sample.value[i]:.6g}, {residual[i]:+.3g} off" for i in worst],
-        "odd_files": [int(one.ids[0]) for one in odd],
-        "sound": bool(share <= relation.outliers and ratio <= relation.scatter and not odd),
+        "odd_files": odd,
+        "sound": False if unrelated or too_many or odd else True if judgeable else None,
     }
+
+
+def _correlation(sample: Sample) -> float:
+    """Return the rank correlation of values with predictions from the other half of the rows."""
+    half = (sample.ids.astype(np.uint64) * _SHUFFLE) >> np.uint64(63) == 1
+    predicted = np.empty(len(half))
+    for own in (half, ~half):
+        if not own.any() or own.all():
+            return 0.0
+        predicted[own] = fit(sample.value[~own], sample.against[~own])(sample.against[own])
+    first, second = (np.argsort(np.argsort(values)).astype(np.float64) for values in (sample.value, predicted))
+    return float(np.corrcoef(first, second)[0, 1])
+
+
+def _odd_files(relation: Relation, sample: Sample, parts: Sequence[Sample], expected: Callable[[Floats], Floats]) -> list[int]:
+    """Return the first source_id of each file whose rows lie like those of other stars, where the relation can tell."""
+    other = np.roll(sample.value, len(sample.value) // 2)
+    chance = _share(other - expected(sample.against), relation)
+    if chance < relation.outliers + _LEAST_CONTRAST:
+        return []
+    # Half way between what right matches may have and what matches to other stars would have.
+    most = 0.5 * (relation.outliers + chance)
+    return [
+        int(one.ids[0])
+        for one in parts
+        if len(one.ids) >= LEAST_ROWS
+        and _share(one.value - expected(one.against), relation) > most + _SIGMA * _binomial(most, len(one.ids))
+    ]
 
 
 def _share(residual: Floats, relation: Relation) -> float:
     return float((np.abs(residual) > relation.tolerance).mean())
+
+
+def _binomial(share: float, rows: int) -> float:
+    """Return the standard deviation of a share of some rows."""
+    return float(np.sqrt(share * (1.0 - share) / rows))
 
 
 def verify(table: Table, survey: Survey, references: Mapping[str, Table], *, run: Runner = serial) -> Verdict:

@@ -22,9 +22,7 @@ SURVEY = Survey(
     | {"catwise_w1_mag": Raw("catwise_w1"), "catwise_w2_mag": Raw("catwise_w2")}
     | same("in_training_sample mh_xgboost teff_xgboost logg_xgboost"),
     required=("source_id", "catwise_w1_mag", "catwise_w2_mag"),
-    relations=(
-        Relation("catwise_w1_mag", against=("phot_g_mean_mag", ("phot_bp_mean_mag", "phot_rp_mean_mag")), tolerance=1.0),
-    ),
+    relations=(Relation("catwise_w1_mag", against=("phot_g_mean_mag", ("phot_bp_mean_mag", "phot_rp_mean_mag")), tolerance=1.0),),
     fetch=Http(urls=("https://zenodo.org/records/7945154/files/table_1_catwise.fits.gz?download=1",)),
     rows=174_922_161,
 )
