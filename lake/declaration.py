@@ -241,7 +241,8 @@ class Http:
     parts
         First and last number.
     listing
-        URL of a list of checksums (``MD5  name`` a line) of files that lie beside it, and names them all.
+        URL of a list of checksums (``MD5  name`` a line) of files that lie beside it, and names them all; or, ending in
+        ``/``, of a folder whose index page links to its files.
     names
         Which names of the listing are wanted (fnmatch).
     sha256, md5

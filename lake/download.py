@@ -56,6 +56,10 @@ class TransientError(FetchError):
         self.wait, self.advanced = wait, advanced
 
 
+class NoAnswerError(TransientError):
+    """Report a server that cannot be reached, or that fell silent."""
+
+
 class Stopped(Exception):  # noqa: N818 - no error of a file: the run itself was told to end
     """Report that the run was told to end."""
 
@@ -105,11 +109,14 @@ class Watch:
         Set when the run is told to end: pauses end, and half files stay as they are.
     received
         Told of every piece: number of bytes.
+    waits
+        Told before every pause after a failure: what failed, and how long the pause is [s].
     """
 
     patience: Patience = field(default_factory=Patience)
     stop: threading.Event = field(default_factory=threading.Event)
     received: Callable[[int], None] = lambda _size: None
+    waits: Callable[[str, float], None] = lambda _why, _seconds: None
 
     def pause(self, seconds: float) -> None:
         """Wait, unless the run ends."""
@@ -182,7 +189,9 @@ def patiently(once: Callable[[], T], watch: Watch, tried: Callable[[], None] = l
                     f"{error}; it wants to be left alone for {error.wait:.0f} s: run this again after that"
                 ) from error
             grown = min(patience.pause * 2 ** (fruitless - 1), patience.longest_pause)
-            watch.pause(error.wait if error.wait is not None else grown * random.uniform(0.5, 1.0))
+            pause = error.wait if error.wait is not None else grown * random.uniform(0.5, 1.0)
+            watch.waits(str(error), pause)
+            watch.pause(pause)
 
 
 def refusal(status: int, said: str, retry_after: str | None = None) -> FetchError:
@@ -198,24 +207,29 @@ def refusal(status: int, said: str, retry_after: str | None = None) -> FetchErro
 
 def _seconds(retry_after: str | None) -> float | None:
     """Return the pause that a ``Retry-After`` header asks for, in seconds or until a date."""
-    if not retry_after:
-        return None
-    if retry_after.strip().isdigit():
-        return float(retry_after)
+    seconds = _number(retry_after or "")
+    if seconds is not None or not retry_after:
+        return seconds
     try:
         return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
 
 
-def lost_connection(error: BaseException, patience: Patience) -> TransientError:
+def _number(said: str) -> int | None:
+    """Return the number that a header holds, if it is one: a server may send anything."""
+    said = said.strip()
+    return int(said) if re.fullmatch(r"[0-9]{1,18}", said) else None
+
+
+def lost_connection(error: BaseException, patience: Patience) -> NoAnswerError:
     """Return the error for a connection that failed, in words that hold no URL (it may have a token in it)."""
     chain: list[BaseException] = [error]
     while following := chain[-1].__cause__ or chain[-1].__context__:
         chain.append(following)
     silent = any(isinstance(one, TimeoutError) or "Timeout" in type(one).__name__ for one in chain)
     said = next((one.strerror for one in reversed(chain) if isinstance(one, OSError) and one.strerror), type(error).__name__)
-    return TransientError(
+    return NoAnswerError(
         f"the server did not answer within {patience.silence:g} s" if silent else f"the connection failed ({said})"
     )
 
@@ -260,23 +274,28 @@ def _asked(link: Link, headers: Mapping[str, str], watch: Watch) -> Iterator[Any
         raise lost_connection(error, patience) from error
 
 
-def text_at(link: Link, watch: Watch) -> str:
+def text_at(link: Link, watch: Watch, *, page: bool = False) -> str:
     """Return a short text such as a listing of files.
+
+    Parameters
+    ----------
+    page
+        Whether a page is expected, such as the index of a folder, and not a plain text.
 
     Raises
     ------
     FetchError
-        If it cannot be had, is longer than any listing, or is a page instead.
+        If it cannot be had, is longer than any listing, or is a page where none is expected and the other way round.
     """
 
     def once() -> str:
         with _asked(link, {}, watch) as answer:
             text = answer.raw.read(_LONGEST_TEXT + 1, decode_content=True)
-            announced = answer.headers.get("Content-Length")
-            if announced and "Content-Encoding" not in answer.headers and len(text) < int(announced):
-                raise TransientError(f"it broke off after {len(text):,} of {int(announced):,} bytes")
-        if len(text) > _LONGEST_TEXT or text.lstrip()[:1] == b"<":
-            raise FetchError("it holds a page or something else than a list of files")
+            announced = _number(answer.headers.get("Content-Length", ""))
+            if announced and "Content-Encoding" not in answer.headers and len(text) < announced:
+                raise TransientError(f"it broke off after {len(text):,} of {announced:,} bytes")
+        if len(text) > _LONGEST_TEXT or (text.lstrip()[:1] == b"<") is not page:
+            raise FetchError(f"it holds {'no page' if page else 'a page'} or something else than a list of files")
         return str(text.decode("utf-8", "replace"))
 
     try:
@@ -361,11 +380,11 @@ def _once(link: Link, half: _Half, watch: Watch) -> None:
 def _total(answer: Any, held: int) -> int | None:
     """Return how long the whole file is, if the server says so."""
     if answer.status_code in (206, 416):
-        said = re.fullmatch(r"bytes (?:\d+-\d+|\*)/(\d+)", answer.headers.get("Content-Range", ""))
+        said = re.fullmatch(r"bytes (?:[0-9]+-[0-9]+|\*)/([0-9]{1,18})", answer.headers.get("Content-Range", ""))
         if said:
             return int(said[1])
-    length = answer.headers.get("Content-Length", "")
-    return int(length) + (held if answer.status_code == 206 else 0) if length.isdigit() else None
+    length = _number(answer.headers.get("Content-Length", ""))
+    return length + (held if answer.status_code == 206 else 0) if length is not None else None
 
 
 def _start(answer: Any, half: _Half, held: int) -> int:
@@ -376,7 +395,7 @@ def _start(answer: Any, half: _Half, held: int) -> int:
     TransientError
         If it is not; the half file is thrown away.
     """
-    said = re.match(r"bytes (\d+)-", answer.headers.get("Content-Range", ""))
+    said = re.match(r"bytes ([0-9]{1,18})-", answer.headers.get("Content-Range", ""))
     version = _version(answer.headers)
     changed = half.version and version and version != half.version
     if answer.status_code == 416 or not said or int(said[1]) != held or changed:

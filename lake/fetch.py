@@ -104,7 +104,7 @@ def make_plan(
         if sources is not None:
             raise LakeError(f"--sources: {survey.name} comes as whole files; --sources restricts queries, --only chooses files")
         link = survey.fetch.listing
-        orders = http_orders(survey, text_at(Link(link), watch) if link else "")
+        orders = http_orders(survey, text_at(Link(link), watch, page=link.endswith("/")) if link else "")
         return Plan(survey, tuple(orders), tuple(selected(orders, only)))
     files = Account(storage, survey).files
     ids, chunk = sources or (None, IDS)
@@ -161,7 +161,8 @@ def fetch(
     """
     account = Account(storage, plan.survey)
     work = Work(storage, plan.survey, account, watch)
-    due = [order for order in plan.chosen if not account.is_whole(order)]
+    # Those that failed come last: else a few that always fail would be taken for a dead server before others are tried.
+    due = sorted((one for one in plan.chosen if not account.is_whole(one)), key=lambda one: account.of(one.name).get("state") == FAILED)
     missing = {order.name for order in due}
     kept = tuple(order.name for order in plan.chosen if order.name not in missing)
     for name in kept:

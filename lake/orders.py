@@ -5,6 +5,7 @@ import hashlib
 import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
+from html.parser import HTMLParser
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
 import numpy as np
@@ -93,7 +94,8 @@ def http_orders(survey: Survey, text: str = "") -> list[Order]:
     if request.listing:
         for name, digest in _listed(text, request):
             urls[name] = urljoin(request.listing, quote(name))
-            sums["sha256" if len(digest) == 64 else "md5"][name] = digest
+            if digest:
+                sums["sha256" if len(digest) == 64 else "md5"][name] = digest
     unknown = sorted({*sums["md5"], *sums["sha256"]} - set(urls))
     if unknown:
         raise FetchError(f"{survey.name}: checksums of {listing(unknown)}, which none of its URLs give; correct its declaration")
@@ -126,16 +128,42 @@ def _name_in(url: str) -> str:
     return parts.fragment or unquote(parts.path.rsplit("/", 1)[-1])
 
 
+class _Links(HTMLParser):
+    """Collect where the links of a page lead."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found += [value for name, value in attrs if tag == "a" and name == "href" and value]
+
+
 def _listed(text: str, request: Http) -> list[tuple[str, str]]:
-    """Return name and checksum of the wanted files of a listing: one ``checksum  name`` a line."""
-    found = [(said[2].strip(), said[1]) for line in text.splitlines() if (said := _DIGEST.fullmatch(line.strip()))]
-    wanted = [(name, digest) for name, digest in found if fnmatch.fnmatch(name, request.names)]
+    """Return name and checksum of the wanted files of a listing: one ``checksum  name`` a line, or the index page of a folder."""
+    if request.listing.endswith("/"):
+        found, held = [(name, "") for name in _linked(text, request.listing)], "links to files beside it"
+    else:
+        found = [(said[2].strip(), said[1]) for line in text.splitlines() if (said := _DIGEST.fullmatch(line.strip()))]
+        held = "lines of a checksum and a name"
+    wanted = [(name, digest) for name, digest in found if fnmatch.fnmatchcase(name, request.names)]
     if not wanted:
         raise FetchError(
-            f"{plain_url(request.listing)}: no {request.names} in this listing ({len(found)} lines of a checksum and a name); "
+            f"{plain_url(request.listing)}: no {request.names} in this listing ({len(found)} {held}); "
             "it is another file, or the archive was rearranged: correct the survey's `fetch`"
         )
     return wanted
+
+
+def _linked(page: str, folder: str) -> list[str]:
+    """Return the names of the files in a folder to which its index page links; links to anywhere else are none of them."""
+    try:
+        targets = [urljoin(folder, link) for link in _Links(page).found]
+    except ValueError as error:
+        raise FetchError(f"{plain_url(folder)}: its index holds a link that is none ({error})") from error
+    inside = [unquote(target.removeprefix(folder)) for target in targets if target.startswith(folder)]
+    return sorted({name for name in inside if name and not set("/?#") & set(name)})
 
 
 def _accepted(survey: Survey, orders: list[Order]) -> list[Order]:

@@ -173,7 +173,12 @@ def prepare(work: Work, due: Sequence[Order], login: Path | None) -> Queries:
         raise TypeError(f"{work.survey.name} is not fetched by ADQL")
     names = {order.name for order in due}
     behind = [name for name, entry in work.account.files.items() if name not in names and {"job", "table"} & set(entry)]
-    queries = Queries(work, tap.log_in(request.service, login, work.watch) if login and (due or behind) else None)
+    queries = Queries(work, None)
+    if login and (due or behind):
+        if tap.is_for(login, request.service):
+            queries.login = tap.log_in(request.service, login, work.watch)
+        else:
+            queries.notes.append(f"{request.service} was asked without a login: {login} is for another service")
     for name in behind:
         queries.leave_nothing(work.account.of(name).get("service", request.service), name)
     if due:

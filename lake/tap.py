@@ -23,7 +23,9 @@ from requests.exceptions import HTTPError
 from lake.download import (
     AbsentError,
     FetchError,
+    GaveUpError,
     Link,
+    NoAnswerError,
     Patience,
     TransientError,
     Watch,
@@ -32,6 +34,7 @@ from lake.download import (
     patiently,
     refusal,
 )
+from lake.declaration import GAIA_TAP
 from lake.errors import LakeError
 from lake.partition import Ids
 from lake.readers.form import Form, open_bytes, recognise
@@ -164,6 +167,30 @@ def open_service(url: str, watch: Watch, login: Login | None = None) -> Service:
     return Service(url.rstrip("/"), TapPlus(url=url, connhandler=connections), connections, handler, login, watch)
 
 
+def _lines(credentials: Path) -> list[str]:
+    """Return the lines of a file of user and password."""
+    try:
+        lines = [line.strip() for line in credentials.read_text().splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise LakeError(f"{credentials}: expected a file of two lines, user and password ({type(error).__name__})") from error
+    if len(lines) < 2 or not all(lines[:2]):
+        raise LakeError(f"{credentials}: expected a file of two lines, user and password; found {len(lines)}")
+    return lines
+
+
+def is_for(credentials: Path, url: str) -> bool:
+    """Tell whether a user and password may be sent to a service: the Gaia archive's, or the one that their third line names.
+
+    Raises
+    ------
+    LakeError
+        If the file cannot be read.
+    """
+    named = [line for line in _lines(credentials)[2:3] if line] or [GAIA_TAP]
+    ours, theirs = (urlsplit(one.rstrip("/")) for one in (named[0], url))
+    return (ours.scheme, ours.netloc, ours.path) == (theirs.scheme, theirs.netloc, theirs.path)
+
+
 def log_in(url: str, credentials: Path, watch: Watch) -> Login:
     """Open a session at an archive of ESA's kind, with a file of two lines: user and password.
 
@@ -175,10 +202,7 @@ def log_in(url: str, credentials: Path, watch: Watch) -> Login:
     parts = urlsplit(checked_url(url))
     if parts.scheme != "https" and parts.hostname not in ("localhost", "127.0.0.1", "::1"):
         raise FetchError(f"{url}: a password is sent through https:// only; correct the survey's `fetch`, or go without a login")
-    try:
-        user = credentials.read_text().splitlines()[0].strip()
-    except (OSError, IndexError, UnicodeDecodeError) as error:
-        raise LakeError(f"{credentials}: expected a file of two lines, user and password ({type(error).__name__})") from error
+    user = _lines(credentials)[0]
     service = open_service(url, watch)
     _ask(service, lambda: service.tap.login(credentials_file=str(credentials)))
     if not service.connections.cookie:
@@ -207,10 +231,18 @@ def _ask(service: Service, once: Callable[[], T]) -> T:
 
 
 def row_limit(service: Service) -> int:
-    """Return the most rows of one result: ours, or what the service declares as its own limit if that is less."""
+    """Return the most rows of one result: ours, or what the service declares as its own limit if that is less.
+
+    Raises
+    ------
+    GaveUpError
+        If the service cannot be reached: its queries would fail one by one.
+    """
     try:
         held = _ask(service, lambda: service.connections.execute_tapget("capabilities").read())
-    except FetchError:
+    except FetchError as error:
+        if isinstance(error, GaveUpError) and isinstance(error.__cause__, NoAnswerError):
+            raise GaveUpError(f"{service.url}: {error}") from error.__cause__
         return ROW_LIMIT
     return min([ROW_LIMIT, *(int(limit) for limit in _HARD.findall(held) if int(limit))])
 

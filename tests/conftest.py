@@ -91,7 +91,7 @@ class Synthetic:
         for field in fields:
             whole = pa.types.is_integer(field.type) or pa.types.is_boolean(field.type)
             gone = rng.random(len(ids)) < 0.15
-            if (whole and not integer_nulls) or field.name in declared.required:
+            if (whole and not integer_nulls) or field.name in _never_null(declared):
                 gone[:] = False
             values = placed.get(field.name)
             arrays.append(pa.array(values, field.type) if values is not None else _values(field, declared, gone, rng))
@@ -138,6 +138,13 @@ class Synthetic:
     def dialect_has_integer_nulls(self, dialect: str) -> bool:
         """Tell whether a dialect can say that an integer or a boolean is missing; an HDF5 dataset cannot."""
         return dialect not in ("hdf5", "hdf5_table")
+
+
+def _never_null(declared: Survey) -> set[str]:
+    """Return the columns that a row needs to be matched, or not to be dropped."""
+    match = declared.match
+    by = (match.ra, match.dec) if isinstance(match, Position) else (*match.on, *match.agree) if match else ()
+    return {*by, *(where.column for where in declared.drops if where.absent)}
 
 
 def _with(rows: pa.Table, columns: Mapping[str, object]) -> pa.Table:

@@ -143,7 +143,7 @@ def test_a_folder_without_any_file_of_the_survey_is_refused_with_what_it_holds(n
         register(new_lake.storage, CATWISE, [tmp_path])
     with pytest.raises(LakeError, match="no such file or folder"):
         register(new_lake.storage, CATWISE, [tmp_path / "nowhere"])
-    with pytest.raises(LakeError, match=r"no raw files; name some with"):
+    with pytest.raises(LakeError, match=r"no raw files; `gaialake fetch .*name some with"):
         ingest(new_lake.storage, new_lake.grid, CATWISE, raw_files(new_lake.storage, CATWISE))
 
 

@@ -238,11 +238,11 @@ from lake.root import open_lake
 from lake.survey import survey
 
 where, file = open_lake(sys.argv[1]), Path(sys.argv[2])
-state = file.stat()
+state, declared = file.stat(), survey("catwise_andrae2023")
 os.setuid(65534)
 try:
     raw = RawFile(file, file.name, state.st_size, state.st_mtime_ns, "0" * 64)
-    ingest(where.storage, where.grid, survey("catwise_andrae2023"), [raw])
+    ingest(where.storage, where.grid, declared, [raw])
 except LakeError as error:
     sys.stderr.write(str(error))
     sys.exit(7)
