@@ -59,8 +59,11 @@ def remembered(storage: Storage, survey: Survey) -> dict[str, Any]:
 
 
 def restore(storage: Storage, survey: Survey, ledger: dict[str, Any]) -> None:
-    """Put back what `remembered` returned."""
-    _write(storage, survey, ledger)
+    """Put back what `remembered` returned; a survey without files has no ledger."""
+    if ledger["roots"] or ledger["files"]:
+        _write(storage, survey, ledger)
+    elif storage.exists(ledger_key(survey.name)):
+        storage.path(ledger_key(survey.name)).unlink()
 
 
 def raw_files(

@@ -95,3 +95,13 @@ def test_check_says_how_matches_were_verified(new_lake, capsys):
     assert run(folder, "check", "--profile", "serial") == 0
     said = capsys.readouterr().out
     assert "matches verified: tmass_ks_mag against phot_g_mean_mag, phot_bp_mean_mag - phot_rp_mean_mag" in said
+
+
+def test_a_refused_file_leaves_no_survey_behind_that_later_nights_would_fail_on(new_lake, sky, capsys):
+    folder = new_lake(surveys=("gaia_dr3_source",))
+    wrong = sky.files["apogee_dr17"][0]
+    assert run(folder, "ingest", "galah_dr4", "--raw", str(wrong), "--profile", "serial") == 1
+    assert "required column" in capsys.readouterr().err
+    assert run(folder, "ingest", "apogee_latent_ages_dr17", "--raw", str(wrong), "--profile", "serial") == 1
+    assert nightly(folder) == 0
+    assert set(open_lake(folder).published) == {"gaia_dr3_source"}
