@@ -75,7 +75,9 @@ def _parser() -> argparse.ArgumentParser:
     init.add_argument(
         "--leaf-rows", type=int, default=LEAF_ROWS, help="with --counts: gaia_source rows that a partition may hold"
     )
-    verb("surveys", commands.surveys, "list the declared surveys", writes=False)
+    verb("surveys", commands.surveys, "list the declared surveys, or show all of some", writes=False).add_argument(
+        "surveys", metavar="SURVEY", nargs="*", help="show columns, units, flags, masks, citation and licence of these"
+    )
     one = verb("fetch", commands.fetch, "fetch a survey's raw files from its archive; run it again until all are there")
     one.add_argument("surveys", metavar="SURVEY", nargs="+")
     one.add_argument(

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from jobs import nightly as night
@@ -9,7 +10,7 @@ from jobs import terminal
 from jobs.cluster import cluster
 from jobs.inference import derivation, predictions_build, predictions_name
 from jobs.lock import writing
-from jobs.plan import STALE, SurveyPlan, plan_survey, summary
+from jobs.plan import STALE, WAITING, SurveyPlan, plan_survey, summary
 from jobs.plan import plan as make_plan
 from jobs.training import MODELS, bundle_folder, model_inputs, require_model, training_id
 from jobs.training import train as train_model
@@ -19,12 +20,13 @@ from lake.catalog import publish as publish_builds
 from lake.errors import LakeError, RawFileError
 from lake.ingest import Runner, builds, scratch_left
 from lake.manifest import Manifest, read_manifest
-from lake.overview import HEADINGS, overview
+from lake.overview import COLUMN_HEADINGS, HEADINGS, columns, details, overview
 from lake.pretrain import ANCHOR
 from lake.root import Lake, grid_of, init_lake, open_lake
 from lake.storage import LAKE, Storage
-from lake.survey import Survey
+from lake.survey import Survey, table_surveys
 from lake.survey import survey as declared
+from lake.verify import due
 
 DONE = 0
 _MASKS_SHOWN = 5
@@ -43,8 +45,16 @@ def init(options: argparse.Namespace) -> int:
 
 
 def surveys(options: argparse.Namespace) -> int:
-    """List the declared surveys."""
-    terminal.table(HEADINGS, overview(), right=(3,))
+    """List the declared surveys, or show all of some."""
+    for one in [declared(name) for name in options.surveys]:
+        terminal.say(f"{one.name}: {one.title}")
+        terminal.table(("", ""), details(one))
+        terminal.say()
+        terminal.table(COLUMN_HEADINGS, columns(one))
+        terminal.say()
+    if not options.surveys:
+        terminal.table(HEADINGS, overview(), right=(2,))
+        terminal.say("\nall of one, with its columns, units, citation and licence: gaialake surveys SURVEY")
     return DONE
 
 
@@ -75,11 +85,14 @@ def ingest(options: argparse.Namespace) -> int:
             before = ledger.remembered(lake.storage, one)
             if paths:
                 ledger.register(lake.storage, one, paths, replace=options.replace)
+            planned = None
             try:
-                _ingest_one(lake, plan_survey(lake, one), run)
-            except RawFileError:
-                # Files that do not fit are forgotten, or every later night would fail on them.
-                ledger.restore(lake.storage, one, before)
+                planned = plan_survey(lake, one)
+                _ingest_one(lake, planned, run)
+            except LakeError as error:
+                # Files that do not fit, or have nothing to stand on, are forgotten, or every later night would fail on them.
+                if planned is None or isinstance(error, RawFileError):
+                    ledger.restore(lake.storage, one, before)
                 raise
     terminal.say(f"next: gaialake --lake {lake.storage.root} check")
     return DONE
@@ -105,21 +118,29 @@ def _ingest_one(lake: Lake, plan: SurveyPlan, run: Runner) -> None:
     terminal.say(f"{plan.survey.name}: {did if outcome.reduced or outcome.reused else 'nothing to do, the build is there'}")
     for manifest in outcome.manifests:
         _show_account(manifest)
+    if plan.survey.override and plan.survey.override.survey not in plan.standing.beside:
+        terminal.say(f"  no files of {plan.survey.override.survey} are in this lake, so none of its labels replaces these")
 
 
 def _show_account(manifest: Manifest) -> None:
     account = manifest.account
     lost = ", ".join(f"{rows:,} {reason}" for reason, rows in account["dropped"].items()) or "none"
     terminal.say(f"  {manifest.table} {manifest.build}: {account['in']:,} rows in, {account['out']:,} out, dropped: {lost}")
-    most = sorted(manifest.masked.items(), key=lambda one: -one[1])
-    if most:
-        shown = ", ".join(f"{values:,} {reason}" for reason, values in most[:_MASKS_SHOWN])
-        more = f", and {len(most) - _MASKS_SHOWN} more reasons, all in its manifest" if len(most) > _MASKS_SHOWN else ""
-        terminal.say(f"  {sum(manifest.masked.values()):,} values masked: {shown}{more}")
+    reasons: dict[str, list[int]] = {}
+    for reason, values in manifest.masked.items():
+        reasons.setdefault(reason.partition(": ")[2], []).append(values)
+    most = sorted(reasons.items(), key=lambda one: -sum(one[1]))
+    for reason, columns_masked in most[:_MASKS_SHOWN]:
+        terminal.say(f"  {sum(columns_masked):,} values masked in {len(columns_masked)} columns: {reason}")
+    if len(most) > _MASKS_SHOWN:
+        rest = sum(sum(columns_masked) for _, columns_masked in most[_MASKS_SHOWN:])
+        terminal.say(f"  {rest:,} values masked for {len(most) - _MASKS_SHOWN} more reasons: see its manifest")
     for one in (manifest.checks or {}).get("relations", ()):
-        verdict = "sound" if one["sound"] else f"too few rows to judge ({one['rows']})"
-        share = f", {one['share']:.1%} of {one['rows']:,} rows far off" if one["sound"] else ""
-        terminal.say(f"  matches verified: {one['value']} against {one['against']}: {verdict}{share}")
+        what = f"{one['value']} against {one['against']}"
+        if one["sound"]:
+            terminal.say(f"  matches verified: {what}: {one['share']:.1%} of {one['rows']:,} rows far off")
+        else:
+            terminal.say(f"  matches not judged: {what}: too few rows ({one['rows']})")
     for name in (manifest.checks or {}).get("unverified", ()):
         terminal.say(f"  matches NOT verified: {name} is not in this lake")
     if manifest.absent:
@@ -130,21 +151,27 @@ def check(options: argparse.Namespace) -> int:
     """Audit the builds that should be published."""
     lake = _lake(options)
     if options.dry_run:
-        for manifest in _wanted(lake, save=False):
-            due = options.deep or manifest.checks is None
+        wanted = _wanted(lake, save=False)
+        for manifest in wanted:
+            audit = options.deep or manifest.checks is None or _why(manifest, wanted, lake)
             terminal.say(
-                f"{manifest.table} {manifest.build}: {'would be audited' if due else 'passed before'}, {manifest.rows:,} rows"
+                f"{manifest.table} {manifest.build}: {'would be audited' if audit else 'passed before'}, {manifest.rows:,} rows"
             )
         return DONE
     with writing(lake.storage), cluster(options.profile) as run:
         wanted = _wanted(lake)
         for manifest in wanted:
-            if manifest.checks is not None and not options.deep:
+            if manifest.checks is not None and not options.deep and not _why(manifest, wanted, lake):
                 terminal.say(f"{manifest.table} {manifest.build}: passed before (--deep reads it again)")
             else:
                 _show_account(night.audited(lake, manifest, run, beside=wanted, again=options.deep))
     terminal.say(f"next: gaialake --lake {lake.storage.root} publish")
     return DONE
+
+
+def _why(manifest: Manifest, wanted: Sequence[Manifest], lake: Lake) -> str:
+    """Say why the matches of a table that passed its check are to be verified again."""
+    return due(manifest, table_surveys().get(manifest.table), {*lake.published, *(one.table for one in wanted)})
 
 
 def publish(options: argparse.Namespace) -> int:
@@ -261,7 +288,9 @@ def _wanted(lake: Lake, *, save: bool = True) -> list[Manifest]:
     for step in steps:
         if step.state == STALE:
             terminal.say(f"{step.table}: stale, to be built by `ingest` or `nightly` first: {step.why}")
-    found = [read_manifest(lake.storage, step.table, step.build) for step in steps if step.state != STALE]
+        if step.state == WAITING:
+            terminal.say(f"{step.table}: waiting: {step.why}")
+    found = [read_manifest(lake.storage, step.table, step.build) for step in steps if step.state not in (STALE, WAITING)]
     for model in MODELS if ANCHOR in lake.published else ():
         table, build = predictions_name(model), predictions_build(lake, model)
         if build is not None and build in builds(lake.storage, table):

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -24,11 +25,12 @@ from lake.storage import Storage
 from lake.survey import Survey
 
 DONE, FAILED = 0, 1
-# A registered user of an archive of ESA's kind names a file of two lines here, user and password.
+# A registered user of the Gaia archive names a file of two lines here, user and password; a third names another service.
 LOGIN = "GAIALAKE_TAP_LOGIN"
 PATIENCE = Patience()
 _LOG_SECONDS = 30.0
 _SHOWN = 40
+_PLANNED = 3
 
 
 def refuse(storage: Storage, chosen: Sequence[Survey]) -> None:
@@ -49,11 +51,14 @@ def fetch_all(lake: Lake, chosen: Sequence[Survey], options: argparse.Namespace)
     sources = _sources(options)
     if options.dry_run:
         for survey in chosen:
-            _show_plan(lake, make_plan(lake.storage, lake.grid, survey, Watch(PATIENCE), sources=sources, only=options.only))
+            watch = Watch(PATIENCE, waits=_Waits(survey.name))
+            _show_plan(lake, make_plan(lake.storage, lake.grid, survey, watch, sources=sources, only=options.only))
         return DONE
-    watch = Watch(PATIENCE)
+    stop = threading.Event()
     with writing(lake.storage):
-        whole = [_fetch_one(lake, survey, options, sources, watch) for survey in chosen]
+        whole = [
+            _fetch_one(lake, survey, options, sources, Watch(PATIENCE, stop, waits=_Waits(survey.name))) for survey in chosen
+        ]
     ready = [survey.name for survey, is_whole in zip(chosen, whole, strict=True) if is_whole]
     if ready:
         terminal.say(f"next: gaialake --lake {lake.storage.root} ingest {' '.join(ready)}")
@@ -80,8 +85,12 @@ def _show_plan(lake: Lake, plan: Plan) -> None:
         f"{plan.survey.name}: would fetch {len(due):,} of {len(plan.chosen):,} {what}{_of_all(plan)}; "
         f"{len(plan.chosen) - len(due):,} are there"
     )
-    for order in due[:3]:
-        terminal.say(f"  {order.name}: {order.query or plain_url(order.url)}")
+    for order in due[:_PLANNED]:
+        terminal.say(f"  {order.name}{'' if order.query else f': {plain_url(order.url)}'}")
+    if len(due) > _PLANNED:
+        terminal.say(f"  ... {due[-1].name}")
+    if due and due[0].query:
+        terminal.say(f"the first one: {due[0].query}")
 
 
 def _of_all(plan: Plan) -> str:
@@ -97,7 +106,7 @@ def _fetch_one(lake: Lake, survey: Survey, options: argparse.Namespace, sources:
             outcome = fetch(
                 lake.storage,
                 plan,
-                Watch(watch.patience, watch.stop, received),
+                replace(watch, received=received),
                 jobs=options.jobs,
                 login=Path(login) if login else None,
                 ended=ended,
@@ -122,16 +131,33 @@ def _show(lake: Lake, plan: Plan, outcome: Outcome) -> None:
         f"{len(outcome.kept):,} were there; {terminal.size(outcome.bytes)}{rows}{'; ' + ', '.join(lost) if lost else ''}"
     )
     account = Account(lake.storage, plan.survey)
-    bad = [(name, account.of(name)) for name in (*outcome.absent, *outcome.failed)]
-    if bad:
-        rows_shown = [(name, entry["state"], entry["tries"] or "", entry.get("error", "")) for name, entry in bad[:_SHOWN]]
-        terminal.table(("file", "state", "tries", "why"), rows_shown, right=(2,))
-        if len(bad) > _SHOWN:
-            terminal.say(f"and {len(bad) - _SHOWN} more: see {lake.storage.root}/raw/{plan.survey.name}.fetch.json")
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for name in (*outcome.absent, *outcome.failed):
+        entry = account.of(name)
+        reasons.setdefault((entry["state"], entry.get("error", "")), []).append(name)
+    if reasons:
+        most = sorted(reasons.items(), key=lambda one: -len(one[1]))
+        shown = [(len(names), state, names[0], why) for (state, why), names in most[:_SHOWN]]
+        terminal.table(("files", "state", "such as", "why"), shown, right=(0,))
+        terminal.say(f"each of them: {lake.storage.root}/raw/{plan.survey.name}.fetch.json")
     if not outcome.whole:
         terminal.say("what is there is kept; run the same command again to fetch the rest")
     for note in outcome.notes:
         terminal.say(f"note: {note}")
+
+
+class _Waits:
+    """Say that a server is waited for: at once, then each half minute at most, whichever file it is."""
+
+    def __init__(self, label: str) -> None:
+        self._label, self._said, self._lock = label, -_LOG_SECONDS, threading.Lock()
+
+    def __call__(self, why: str, seconds: float) -> None:
+        with self._lock:
+            if time.monotonic() - self._said < _LOG_SECONDS:
+                return
+            self._said = time.monotonic()
+        terminal.say(f"  {self._label}: {why}; asking again in {seconds:.0f} s")
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from jobs.terminal import say, size, table
 from jobs.training import DEFAULT_PRESET, MODELS, current_bundle, model_inputs, require_model, train, training_id
 from lake.build import build_survey
 from lake.catalog import publish
+from lake.errors import CheckError, LakeError
 from lake.ingest import Runner
 from lake.manifest import Manifest, is_there, read_manifest
 from lake.plain import mend_derived
@@ -25,7 +26,7 @@ from lake.storage import Storage
 from lake.survey import table_surveys
 from lake.table import Table
 from lake.validate import check
-from lake.verify import verify
+from lake.verify import due, verify
 
 DONE, NOTHING = 0, 3
 
@@ -82,8 +83,11 @@ def nightly(lake: Lake, *, profile: str = "local", train_models: Sequence[str] =
         with night.step("plan"):
             plans = plan(lake)
             todo = models_to_do(lake, train_models)
+        waiting = [one.waiting for one in plans if one.waiting]
+        plans = [one for one in plans if not one.waiting]
         if all(step.state == FRESH for one in plans for step in one.steps) and not todo:
             mend_derived(lake.storage)
+            _refuse_waiting(waiting)
             say("nothing to do: every table is published as its raw files, declarations and models ask for")
             return NOTHING
         changed = build_tables(lake, plans, night, run)
@@ -92,7 +96,14 @@ def nightly(lake: Lake, *, profile: str = "local", train_models: Sequence[str] =
         key = night.write(lake.storage)
         show_night(open_lake(lake.storage.root), night, changed)
         say(f"record of this run: {lake.storage.root}/{key}")
+        _refuse_waiting(waiting)
         return DONE
+
+
+def _refuse_waiting(waiting: Sequence[str]) -> None:
+    """Fail a run that left surveys out, when all others are done."""
+    if waiting:
+        raise LakeError(f"all else is published, but {len(waiting)} survey(s) could not be built: {'; '.join(waiting)}")
 
 
 def build_tables(lake: Lake, plans: Sequence[SurveyPlan], night: Night, run: Runner) -> list[str]:
@@ -127,9 +138,10 @@ def audited(lake: Lake, manifest: Manifest, run: Runner, *, beside: Sequence[Man
     """
     source = table_surveys().get(manifest.table)
     new = {one.table: Table(lake.storage, one, lake.grid) for one in (*beside, manifest)}
-    waiting = set((manifest.checks or {}).get("unverified", ())) & {*new, *lake.published}
-    if manifest.checks is not None and not again and not waiting:
+    if manifest.checks is not None and not again and not due(manifest, source, {*new, *lake.published}):
         return manifest
+    if source is not None and manifest.table == source.name:
+        _refuse_empty(lake, manifest)
     if source is None or manifest.table != source.name or not (source.relations or source.match):
         return check(lake.storage, manifest, run=run, limit=source.rows if source else None, deep=again)
     known = {one.table for one in source.relations}
@@ -142,6 +154,17 @@ def audited(lake: Lake, manifest: Manifest, run: Runner, *, beside: Sequence[Man
         deep=again,
         verify=partial(verify, new[manifest.table], source, references, run=run),
     )
+
+
+def _refuse_empty(lake: Lake, manifest: Manifest) -> None:
+    """Refuse to put a table without rows in the place of one with rows."""
+    held = lake.table(manifest.table).rows if manifest.table in lake.published and not manifest.rows else 0
+    if held:
+        raise CheckError(
+            f"table {manifest.table}, build {manifest.build} has no rows, but {held:,} are published; nothing is replaced. Its "
+            f"raw files are empty, or all rows were dropped ({manifest.account['dropped'] or 'none read'}): name the right files "
+            f"with `gaialake ingest {manifest.table} --replace --raw PATH...`"
+        )
 
 
 def models_to_do(lake: Lake, train_models: Sequence[str]) -> list[str]:

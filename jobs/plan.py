@@ -1,6 +1,6 @@
 """Find out what is stale and why, in the order in which it would be built."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +9,7 @@ from typing import Any
 from jobs.terminal import Steps, progress
 from lake.build import wanted_builds
 from lake.declaration import Keys
-from lake.errors import LakeError, listing
+from lake.errors import LakeError, StandingError, listing
 from lake.ingest import builds
 from lake.keys import Beside
 from lake.ledger import RawFile, raw_files
@@ -19,8 +19,9 @@ from lake.standing import ON_FILES, Reference, Standing
 from lake.storage import Storage, ledger_key
 from lake.survey import Survey, surveys, table_surveys
 from lake.survey import survey as declared
+from lake.verify import due
 
-FRESH, STALE, BUILT, CHECKED = "fresh", "stale", "built", "checked"
+FRESH, STALE, BUILT, CHECKED, WAITING = "fresh", "stale", "built", "checked", "waiting"
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Step:
     ----------
     state
         ``fresh``: published as it should be. ``checked``: to be published. ``built``: to be checked. ``stale``: to be built.
+        ``waiting``: not to be built before something else is in the lake.
     why
         Reason in words.
     build
@@ -55,6 +57,11 @@ class SurveyPlan:
     files: tuple[RawFile, ...]
     steps: tuple[Step, ...]
     standing: Standing = ON_FILES
+
+    @property
+    def waiting(self) -> str:
+        """What the survey lacks, in words; empty if nothing."""
+        return next((step.why for step in self.steps if step.state == WAITING), "")
 
     @property
     def stale(self) -> bool:
@@ -92,8 +99,21 @@ def plan(lake: Lake, only: Sequence[str] | None = None, *, save: bool = True) ->
         name = sorted(missing)[0]
         raise LakeError(f"{name}: no raw files are registered; `gaialake --lake {lake.storage.root} ingest {name} --raw PATH...`")
     # What others stand on comes first; it is built first as well.
-    ordered = sorted(chosen, key=lambda one: (one.stands_on is not None, bool(one.relations), one.name))
-    return [plan_survey(lake, survey, save=save) for survey in ordered]
+    ordered = sorted(chosen, key=lambda one: (_height(one), bool(one.relations), one.name))
+    return [_planned(lake, survey, save=save) for survey in ordered]
+
+
+def _planned(lake: Lake, survey: Survey, *, save: bool) -> SurveyPlan:
+    """Return a survey's plan; one that lacks what it stands on waits, and holds up no other."""
+    try:
+        return plan_survey(lake, survey, save=save)
+    except StandingError as error:
+        return SurveyPlan(survey, (), (Step(survey.name, WAITING, str(error), ""),))
+
+
+def _height(survey: Survey) -> int:
+    """Return how many tables stand on each other below a survey's own."""
+    return 1 + _height(table_surveys()[survey.stands_on]) if survey.stands_on else 0
 
 
 def plan_survey(lake: Lake, survey: Survey, *, save: bool = True) -> SurveyPlan:
@@ -101,7 +121,7 @@ def plan_survey(lake: Lake, survey: Survey, *, save: bool = True) -> SurveyPlan:
 
     Raises
     ------
-    LakeError
+    StandingError
         If what the survey stands on has no files in this lake.
     """
     files = _files(lake, survey, save=save)
@@ -119,7 +139,7 @@ def plan_survey(lake: Lake, survey: Survey, *, save: bool = True) -> SurveyPlan:
         if gone:
             steps.append(Step(table, STALE, f"{len(gone)} of its files are gone ({gone[0]})", build, bytes=manifest.bytes))
             continue
-        steps.append(_built_step(manifest, current, {*current, *coming}))
+        steps.append(_built_step(manifest, current, due(manifest, survey, {*current, *coming})))
     return SurveyPlan(survey, files, tuple(steps), standing)
 
 
@@ -138,7 +158,7 @@ def _standing(lake: Lake, survey: Survey, *, save: bool) -> Standing:
         if files:
             beside[name] = Beside(name, tuple((file.path, file.sha256) for file in files))
         elif isinstance(survey.match, Keys) and survey.match.survey == name:
-            raise LakeError(
+            raise StandingError(
                 f"{survey.name} gets its source_ids from the files of {name}, of which this lake has none; "
                 f"`gaialake fetch {name}`, or `gaialake ingest {name} --raw PATH...` first"
             )
@@ -157,7 +177,7 @@ def _reference_build(lake: Lake, survey: Survey, *, save: bool) -> str:
         return wanted_builds(source, lake.grid, files, _standing(lake, source, save=save))[table]
     if table in lake.published:
         return lake.table(table).manifest.build
-    raise LakeError(
+    raise StandingError(
         f"{survey.name} is matched to the sources of {table}, which is not in this lake; `gaialake fetch {source.name}`, or "
         f"`gaialake ingest {source.name} --raw PATH...` first"
     )
@@ -175,11 +195,10 @@ def _hashing(name: str, shown: ExitStack) -> Callable[[int, int], None]:
     return tick
 
 
-def _built_step(manifest: Manifest, current: Mapping[str, Any], at_hand: Collection[str]) -> Step:
+def _built_step(manifest: Manifest, current: Mapping[str, Any], unverified: str) -> Step:
     published = current.get(manifest.table)
-    verifiable = sorted(set((manifest.checks or {}).get("unverified", ())) & set(at_hand))
-    if verifiable:
-        state, why = BUILT, f"its matches can now be verified with {listing(verifiable)}"
+    if unverified:
+        state, why = BUILT, unverified
     elif manifest.checks is not None and published == manifest.build:
         state, why = FRESH, "inputs, declaration and step versions are those of the published build"
     elif manifest.checks is not None:
@@ -203,7 +222,7 @@ def _reason(lake: Lake, survey: Survey, table: str, files: Sequence[RawFile], st
     if survey.computed:
         return f"its files, or {survey.computed.table} at whose sources it is computed, changed"
     if any(one.against != standing.id for one in latest.inputs):
-        stands = [*standing.beside, *([standing.reference.table] if standing.reference else [])]
+        stands = [*survey.beside, *([survey.stands_on] if survey.stands_on else [])]
         return f"what it is matched with changed: {listing(stands)}"
     if dict(latest.steps) != STEPS:
         return f"a step's version changed: {dict(latest.steps)} -> {STEPS}"

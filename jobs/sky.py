@@ -16,7 +16,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from jobs import sky_apogee, sky_dust, sky_galah, sky_lamost, sky_parameters, sky_photometry, sky_surveys, sky_translator
+from jobs import (
+    sky_apogee,
+    sky_dust,
+    sky_galah,
+    sky_lamost,
+    sky_parameters,
+    sky_photometry,
+    sky_surveys,
+    sky_translator,
+    sky_unwise,
+)
 from jobs.dialects import write, write_dirty
 from jobs.dialects_raw import as_raw
 from jobs.sky_plan import File, Part, Plan
@@ -167,7 +177,10 @@ def _catwise_andrae2023(plan: Plan) -> Iterator[File]:
     yield File("table_1_catwise.fits.gz", "fits", shuffled)
 
 
-_CHAPTERS = (sky_photometry, sky_dust, sky_apogee, sky_galah, sky_parameters, sky_lamost, sky_surveys, sky_translator)
+_CHAPTERS = (
+    *(sky_photometry, sky_unwise, sky_dust, sky_apogee, sky_galah),
+    *(sky_parameters, sky_lamost, sky_surveys, sky_translator),
+)
 _SURVEYS: Mapping[str, Callable[[Plan], Iterator[File]]] = {
     "gaia_dr3_source": _gaia_dr3_source,
     "gaia_dr3_xp": _gaia_dr3_xp,

@@ -18,6 +18,7 @@ _SOUTHERN_LIMIT = -10.0
 _HOT = 7500.0  # Teff from which the Hot Payne fits [K]
 _LASP_LIMIT = 8400.0  # and which the LAMOST pipeline never gives more than [K]
 _HOT_PAYNE_SHARE = 0.9
+_FAINTEST = 18.0  # G [mag]
 _ID_WIDTH = 36
 _METAL_POOR, _LI_ROWS = -1.5, 291
 _FIBRES, _SPECTROGRAPHS = 250, 16
@@ -25,9 +26,9 @@ _FIBRES, _SPECTROGRAPHS = 250, 16
 
 def _seen(stars: Stars, seed: int) -> Visits:
     """Observe the north: one star in twenty, and every hot star bright enough."""
-    hot = (stars.teff > _HOT) & (stars.magnitudes[:, 0] < 17.0)
-    chosen = (stars.dec > _SOUTHERN_LIMIT) & ((share(stars, seed, "lamost_dr8") < _SHARE) | hot) & (stars.magnitudes[:, 0] < 18.0)
-    return visits(stars, seed, "lamost_dr8", chosen)
+    seen = (stars.dec > _SOUTHERN_LIMIT) & (stars.magnitudes[:, 0] < _FAINTEST)
+    wanted = (share(stars, seed, "lamost_dr8") < _SHARE) | (stars.teff > _HOT)
+    return visits(stars, seed, "lamost_dr8", seen & wanted)
 
 
 def _identity(stars: Stars, seen: Visits) -> dict[str, pa.Array]:

@@ -13,14 +13,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from numpy.polynomial import Polynomial
-from numpy.typing import NDArray
 
 from jobs.sky_plan import File, Plan
 from jobs.sky_population import Flags, Floats, Stars, normals, uniforms
 
 Columns = Mapping[str, Any]
 
-_ARCSEC = 1.0 / 3600.0
 # G minus the band, as polynomials of BP - RP; valid where the colour is clipped.
 _FROM_G = {
     "j": (0.01798, 1.389, -0.09338),
@@ -39,8 +37,6 @@ _SDSS_SATURATED = {"u": 12.0, "g": 14.1, "r": 14.1, "i": 13.8, "z": 12.3}
 _SKYMAPPER_LIMITS = {"u": 19.0, "v": 19.2, "g": 20.8, "r": 20.6, "i": 20.0, "z": 19.4}
 _SKYMAPPER_SATURATED = {"u": 8.5, "v": 8.5, "g": 9.5, "r": 9.5, "i": 9.0, "z": 9.0}
 _TMASS_LIMITS = {"j": 16.5, "h": 15.8, "ks": 15.2}
-_UNWISE_LIMITS = {"w1": 17.9, "w2": 16.9}
-_TILES = ("0450m015", "1350p030", "2250m045", "3150p000")
 _GOOD_OBJECT = (1 << 25) | (1 << 27) | (1 << 12) | (1 << 16)
 _SATURATED, _BLENDED, _CHILD, _BINNED1, _INTERP = 1 << 18, 1 << 3, 1 << 4, 1 << 28, 1 << 17
 
@@ -66,11 +62,11 @@ def true_magnitudes(stars: Stars) -> dict[str, Floats]:
     return made | {f"sm {band}": held for band, held in zip("uvgriz", skymapper, strict=True)}
 
 
-def _measured(true: Floats, limit: float, noise: Floats) -> tuple[Floats, Floats, Flags]:
+def measured(true: Floats, limit: float, noise: Floats) -> tuple[Floats, Floats, Flags]:
     """Return magnitude with noise, its error, and whether the star is bright enough to be detected."""
     error = np.hypot(_FLOOR, _AT_LIMIT * 10.0 ** (0.32 * np.minimum(true - limit, 1.0)))
-    measured = true + error * noise
-    return measured, error, np.asarray(measured < limit + 0.3)
+    mag = true + error * noise
+    return mag, error, np.asarray(mag < limit + 0.3)
 
 
 def _first(stars: Stars) -> int:
@@ -87,7 +83,7 @@ def _matched(stars: Stars, drawn: Floats) -> dict[str, Any]:
     }
 
 
-def _some(columns: Mapping[str, Any], which: Any) -> dict[str, Any]:
+def some(columns: Mapping[str, Any], which: Any) -> dict[str, Any]:
     """Return some of the rows, in the order of an index or where a mask says."""
     at = np.flatnonzero(which) if np.asarray(which).dtype == bool else np.asarray(which)
     return {name: values.take(pa.array(at)) if isinstance(values, pa.Array) else values[at] for name, values in columns.items()}
@@ -100,7 +96,7 @@ def panstarrs_columns(stars: Stars, seed: int) -> Columns:
     true = true_magnitudes(stars)
     columns: dict[str, Any] = {"source_id": stars.source_id, "ps1_id": 10**17 + stars.number * 7919}
     for k, (band, limit) in enumerate(_PS1_LIMITS.items()):
-        mag, error, there = _measured(true[f"ps1 {band}"], limit, noise[:, k])
+        mag, error, there = measured(true[f"ps1 {band}"], limit, noise[:, k])
         burnt = there & (true[f"ps1 {band}"] < _PS1_SATURATED[band])
         mag = np.where(burnt, mag + 0.8 * np.abs(noise[:, 5]), mag)
         single = draw[:, 1] < 0.01  # measured once: no scatter to tell an error
@@ -113,7 +109,7 @@ def panstarrs_columns(stars: Stars, seed: int) -> Columns:
     columns["ps1_n_detections"] = (2 + 70 * draw[:, 4]).astype(np.int16)
     columns |= _matched(stars, draw[:, 5])
     _pair_up(columns, np.asarray(draw[:, 6] < 1.0 / 150.0), "ps1_id")
-    return _some(columns, (stars.dec > -30.0) & (draw[:, 7] < 0.97))
+    return some(columns, (stars.dec > -30.0) & (draw[:, 7] < 0.97))
 
 
 def _pair_up(columns: dict[str, Any], mate: Flags, key: str) -> None:
@@ -134,7 +130,7 @@ def tmass_columns(stars: Stars, seed: int) -> Columns:
     columns: dict[str, Any] = {"source_id": stars.source_id, "tmass_id": _designation(stars)}
     seen = np.zeros(len(stars), dtype=bool)
     for k, (band, limit) in enumerate(_TMASS_LIMITS.items()):
-        mag, error, there = _measured(true[band], limit, noise[:, k])
+        mag, error, there = measured(true[band], limit, noise[:, k])
         seen |= there
         quality = np.select([error < 0.1, error < 0.15, error < 0.2], ["A", "B", "C"], "D")
         chance = draw[:, k]
@@ -143,7 +139,7 @@ def tmass_columns(stars: Stars, seed: int) -> Columns:
         error = np.where(quality == "F", 9.997, error)
         columns[f"tmass_{band}_mag_error"] = _masked(error, (quality == "U") | (quality == "X"))
         columns[f"tmass_{band}_quality"] = pa.array(quality)
-    return _some(columns | _matched(stars, draw[:, 6]), seen & (draw[:, 7] < 0.96))
+    return some(columns | _matched(stars, draw[:, 6]), seen & (draw[:, 7] < 0.96))
 
 
 def _masked(values: Floats, absent: Flags) -> pa.Array:
@@ -167,7 +163,7 @@ def sdss_columns(stars: Stars, seed: int) -> Columns:
     true = true_magnitudes(stars)
     columns: dict[str, Any] = {"source_id": stars.source_id, "sdss_id": 1237645879551066112 + stars.number * 65537}
     for k, (band, limit) in enumerate(_SDSS_LIMITS.items()):
-        mag, error, there = _measured(true[f"sdss {band}"], limit, noise[:, k])
+        mag, error, there = measured(true[f"sdss {band}"], limit, noise[:, k])
         burnt = true[f"sdss {band}"] < _SDSS_SATURATED[band] + 0.3
         lost = draw[:, k] < 0.004
         flags = np.full(len(stars), _BINNED1, dtype=np.int64) | np.where(draw[:, 5] < 0.3, _BLENDED | _CHILD, 0)
@@ -179,7 +175,7 @@ def sdss_columns(stars: Stars, seed: int) -> Columns:
         columns[f"sdss_{band}_mag_error"] = np.where(lost, -9999.0, error).astype(np.float32)
         columns[f"sdss_flags_{band}"] = flags
     inside = (stars.dec > -5.0) & (stars.ra > 100.0) & (stars.ra < 270.0)
-    return _some(columns | _matched(stars, draw[:, 8]), inside & (stars.magnitudes[:, 0] > 13.0) & (draw[:, 9] < 0.95))
+    return some(columns | _matched(stars, draw[:, 8]), inside & (stars.magnitudes[:, 0] > 13.0) & (draw[:, 9] < 0.95))
 
 
 def skymapper_columns(stars: Stars, seed: int) -> Columns:
@@ -195,7 +191,7 @@ def skymapper_columns(stars: Stars, seed: int) -> Columns:
     }
     worst = np.zeros(len(stars), dtype=np.int32)
     for k, (band, limit) in enumerate(_SKYMAPPER_LIMITS.items()):
-        mag, error, there = _measured(true[f"sm {band}"], limit, noise[:, k])
+        mag, error, there = measured(true[f"sm {band}"], limit, noise[:, k])
         # An object that is matched from afar is another star.
         mag = mag + np.where(far, 2.0 + np.abs(noise[:, 6]), 0.0)
         flags = np.where(true[f"sm {band}"] < _SKYMAPPER_SATURATED[band], 4, np.where(draw[:, 3] < 0.2, 2, 0)).astype(np.int32)
@@ -210,66 +206,20 @@ def skymapper_columns(stars: Stars, seed: int) -> Columns:
     seen = np.flatnonzero((stars.dec < 16.0) & (draw[:, 11] < 0.98))
     # One object in forty stands twice, half of these at exactly the same distance with fewer images.
     twice = seen[::40]
-    again = _some(columns, twice)
+    again = some(columns, twice)
     again["skymapper_id"] = again["skymapper_id"] + 1
     again["skymapper_n_good"] = np.ones(len(twice), dtype=np.int32)
     again["match_separation"] = (again["match_separation"] + np.where(np.arange(len(twice)) % 2, 0.4, 0.0)).astype(np.float32)
-    return _together(_some(columns, seen), again)
+    return together(some(columns, seen), again)
 
 
-def _together(*parts: Mapping[str, Any]) -> Columns:
+def together(*parts: Mapping[str, Any]) -> Columns:
     """Return the rows of several tables with the same columns."""
     return {
         name: pa.concat_arrays([pa.array(part[name]) for part in parts])
         if isinstance(values, pa.Array)
         else np.concatenate([part[name] for part in parts])
         for name, values in parts[0].items()
-    }
-
-
-def unwise_columns(stars: Stars, seed: int, tile: str) -> Columns:
-    """Return SYNTHETIC rows of one unWISE tile: overlaps, bands without flux, ghosts, and objects that Gaia does not see."""
-    rng = np.random.default_rng([seed, int(tile[:4])])  # a tile is drawn as a whole
-    rows, dark = len(stars), len(stars) // 12
-    kept = rng.random(rows) < 0.9
-    where = {"ra": stars.ra, "dec": stars.dec}
-    true = true_magnitudes(stars)
-    columns: dict[str, Any] = {
-        "object_ra": where["ra"] + rng.normal(0.0, 0.07, rows) * _ARCSEC / np.cos(np.radians(where["dec"])),
-        "object_dec": np.clip(where["dec"] + rng.normal(0.0, 0.07, rows) * _ARCSEC, -90.0, 90.0),
-    }
-    for band, limit in _UNWISE_LIMITS.items():
-        mag, error, there = _measured(true[band], limit, rng.normal(size=rows))
-        columns |= _fluxes(band, mag, error, there & (rng.random(rows) > 0.01), rng)
-    seen = kept & ((columns["unwise_w1_flux"] > 0) | (columns["unwise_w2_flux"] > 0))
-    columns = _some(columns, seen)
-    # Galaxies and dust that Gaia does not see, somewhere near the tile's stars.
-    lonely = _some(columns, rng.integers(0, max(1, int(seen.sum())), dark)) if seen.any() else _some(columns, seen)
-    lonely["object_ra"] = (lonely["object_ra"] + rng.uniform(5.0, 60.0, len(lonely["object_ra"])) * _ARCSEC) % 360.0
-    overlap = _some(columns, np.arange(0, int(seen.sum()), 25))
-    whole = dict(_together(columns, lonely, overlap))
-    total = len(whole["object_ra"])
-    whole["object_ra"] = np.mod(whole["object_ra"], 360.0)
-    whole["unwise_primary"] = np.where(np.arange(total) < total - len(overlap["object_ra"]), 1, 0).astype(np.int16)
-    whole["unwise_id"] = pa.array([f"{tile}o{number:07d}" for number in range(total)])
-    return _some(whole, rng.permutation(total))
-
-
-def _fluxes(band: str, mag: Floats, error: Floats, there: Flags, rng: np.random.Generator) -> dict[str, Any]:
-    """Return the flux of one band [Vega nanomaggies] and what comes with it, all zero where nothing was detected."""
-    rows = len(mag)
-    flux = 10.0 ** (0.4 * (22.5 - mag))
-    parts = {
-        "flux": flux,
-        "flux_error": flux * error / 1.0857,
-        "fracflux": 1.0 - 0.3 * rng.random(rows) ** 3,
-        "qf": 1.0 - 0.1 * rng.random(rows) ** 6,
-        "rchi2": rng.gamma(20.0, 0.05, rows),
-    }
-    flags = np.where(rng.random(rows) < 0.005, 4, np.where(mag < 8.0, 65, 0)).astype(np.int32)
-    return {f"unwise_{band}_{name}": np.where(there, held, 0.0).astype(np.float32) for name, held in parts.items()} | {
-        f"unwise_flags_{band}": flags,
-        f"unwise_info_flags_{band}": np.where(mag < 8.0, 16, 0).astype(np.int32),
     }
 
 
@@ -316,12 +266,6 @@ def _skymapper_dr4(plan: Plan) -> Iterator[File]:
         yield File(name, "archive_csv", partial(skymapper_columns, plan.stars.take(which), plan.seed))
 
 
-def _unwise_neo6(plan: Plan) -> Iterator[File]:
-    for number, tile in enumerate(_TILES):
-        inside: NDArray[np.bool_] = np.asarray(np.floor(plan.stars.ra / 90.0).astype(int) == number)
-        yield File(f"{tile}.cat.fits", "fits", partial(unwise_columns, plan.stars.take(inside), plan.seed, tile))
-
-
 def _gaia_edr3_spurious(plan: Plan) -> Iterator[File]:
     yield from _by_range(spurious_columns, "gaia_edr3_spurious", plan)
 
@@ -331,6 +275,5 @@ SURVEYS: Mapping[str, Callable[[Plan], Iterator[File]]] = {
     "tmass_psc": _tmass_psc,
     "sdss_dr13": _sdss_dr13,
     "skymapper_dr4": _skymapper_dr4,
-    "unwise_neo6": _unwise_neo6,
     "gaia_edr3_spurious": _gaia_edr3_spurious,
 }

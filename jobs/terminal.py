@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 # A log has no width of its own; tables in it should not be folded at 80 columns.
 OUT = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
@@ -29,12 +30,13 @@ def complain(text: str) -> None:
 def table(
     columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None, right: Sequence[int] = ()
 ) -> None:
-    """Print a table; `right` numbers the columns to align right."""
+    """Print a table; `right` numbers the columns to align right, the first column is never folded."""
     shown = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for i, name in enumerate(columns):
-        shown.add_column(name, justify="right" if i in right else "left", overflow="fold")
+        shown.add_column(name, justify="right" if i in right else "left", overflow="fold", no_wrap=i == 0)
     for row in rows:
-        shown.add_row(*(str(cell) for cell in row))
+        # Text, or brackets such as those of [mag] would be taken for markup and vanish.
+        shown.add_row(*(Text(str(cell)) for cell in row))
     OUT.print(shown)
 
 

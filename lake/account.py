@@ -1,10 +1,12 @@
 """Keep account of every file that a survey's declaration asks for: whether it is there, whole, and what became of it."""
 
 import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lake.declaration import Http
 from lake.download import FetchError, GaveUpError, Link, Watch, download
 from lake.errors import LakeError
 from lake.orders import Order
@@ -12,6 +14,8 @@ from lake.storage import Storage
 from lake.survey import Survey
 
 PENDING, DONE, ABSENT, FAILED = "pending", "done", "absent", "failed"
+# Of tens of thousands of files it takes a tenth of a second to write: at most this share of the time goes into it.
+_SHARE = 0.05
 
 
 def account_key(survey: str) -> str:
@@ -24,7 +28,10 @@ def account_key(survey: str) -> str:
 
 
 class Account:
-    """The account of a survey's fetched files, written whole at every change, so that a killed run is continued.
+    """The account of a survey's fetched files, written whole again and again, so that a killed run is continued.
+
+    Of queries every change is written at once, for their jobs must not be lost. Of files on a server those of the last
+    moments may be, which costs no more than to fetch these files again: `save` them at the end.
 
     Attributes
     ----------
@@ -49,6 +56,7 @@ class Account:
                 f"{survey.name}` again"
             )
         self.files: dict[str, dict[str, Any]] = files
+        self._patient, self._due, self._unsaved = isinstance(survey.fetch, Http), 0.0, False
 
     def of(self, name: str) -> dict[str, Any]:
         """Return what is known of a file."""
@@ -59,7 +67,21 @@ class Account:
         with self._lock:
             entry = {"state": PENDING, "tries": 0, **self.files.get(name, {}), **fields}
             self.files[name] = {field: value for field, value in entry.items() if value is not None}
-            self._storage.write_json(account_key(self._survey), {"survey": self._survey, "files": self.files})
+            self._unsaved = True
+            if not self._patient or time.monotonic() >= self._due:
+                self._write()
+
+    def save(self) -> None:
+        """Write what was not written yet."""
+        with self._lock:
+            if self._unsaved:
+                self._write()
+
+    def _write(self) -> None:
+        begun = time.monotonic()
+        self._storage.write_json(account_key(self._survey), {"survey": self._survey, "files": self.files})
+        ended = time.monotonic()
+        self._due, self._unsaved = ended + (ended - begun) / _SHARE, False
 
     def tried(self, name: str) -> None:
         """Count one more try of a file."""

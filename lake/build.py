@@ -17,6 +17,9 @@ from lake.standing import Standing
 from lake.storage import Storage
 from lake.survey import Survey, table_surveys
 
+# A map in three dimensions is looked up at many distances per row, and a leaf of the largest table holds a million rows.
+_ROWS_AT_ONCE = 65_536
+
 
 def wanted_builds(survey: Survey, grid: Grid, files: Sequence[RawFile], standing: Standing) -> dict[str, str]:
     """Return table -> id of the build that the current files, declaration and what the survey stands on ask for."""
@@ -62,7 +65,8 @@ class _AtSources:
 
     def __call__(self, rows: pa.Table) -> pa.Table:
         assert self.survey.computed is not None
-        return self.survey.computed.function(rows, self.files)
+        pieces = [rows.slice(at, _ROWS_AT_ONCE) for at in range(0, max(1, rows.num_rows), _ROWS_AT_ONCE)]
+        return pa.concat_tables([self.survey.computed.function(piece, self.files) for piece in pieces])
 
 
 def derivation(survey: Survey, files: Sequence[RawFile]) -> Derivation:

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from lake.columns import column
 from lake.declaration import Mark
-from lake.errors import RawFileError
+from lake.errors import RawFileError, SurveyError
 from lake.manifest import add_up
 from lake.masks import drop, mask
 from lake.partition import BASE_SHIFT, N_PIXELS
@@ -19,6 +19,7 @@ from lake.readers.batch import RawBatch
 from lake.survey import Survey
 
 _MAX_ID = N_PIXELS << BASE_SHIFT
+_TOP = 1 << 63
 _BLANK = pa.array(["", "null", "nan", "NaN", "None", "--"])
 
 
@@ -86,15 +87,20 @@ def conform(batch: RawBatch, survey: Survey, path: object, *, columns: Iterable[
     table = pa.Table.from_arrays(arrays, schema=pa.schema([field.with_nullable(True) for field in fields]))
     dropped: dict[str, int] = {}
     if survey.has_ids:
+        _refuse_ids(table["source_id"].combine_chunks(), batch.first_row, path, may_lack="source_id" in survey.missing)
         table, dropped = _without_ids(table, survey)
-        _refuse_ids(table["source_id"].combine_chunks(), batch.first_row, path)
     for mark in survey.marks:
         if mark.column in batch.table.column_names:
             _refuse_release(table, mark, survey, path)
     table, masked = mask(table, survey, survey.columns)
     table, left_out = drop(table, survey, survey.columns)
     if survey.clean is not None:
-        table = survey.clean(table)
+        given, table = table.num_rows, survey.clean(table)
+        if table.num_rows != given:
+            raise SurveyError(
+                f"survey {survey.name}: `clean` was given {given:,} rows of {path} and returned {table.num_rows:,}; it must "
+                "return the same rows. Rows are left out by `drops`, which are counted"
+            )
         table, late = mask(table, survey, survey.made)
         table, last = drop(table, survey, survey.made)
         masked, left_out = add_up([masked, late]), add_up([left_out, last])
@@ -124,8 +130,8 @@ def _without_ids(table: pa.Table, survey: Survey) -> tuple[pa.Table, dict[str, i
     return table.filter(pc.is_valid(table["source_id"])), {"no source_id": table["source_id"].null_count}
 
 
-def _refuse_ids(ids: pa.Array, first_row: int, path: object) -> None:
-    good = pc.fill_null(pc.and_(pc.greater(ids, 0), pc.less(ids, _MAX_ID)), False)
+def _refuse_ids(ids: pa.Array, first_row: int, path: object, *, may_lack: bool) -> None:
+    good = pc.fill_null(pc.and_(pc.greater(ids, 0), pc.less(ids, _MAX_ID)), may_lack)
     bad = len(good) - (pc.sum(good).as_py() or 0)
     if bad:
         row = pc.index(good, False).as_py()
@@ -150,8 +156,9 @@ def _refuse_release(table: pa.Table, mark: Mark, survey: Survey, path: object) -
     count = pc.sum(bad).as_py() or 0
     if count:
         row = pc.index(bad, True).as_py()
+        star = f"source_id {table['source_id'][row].as_py()}" if survey.has_ids else "a row"
         raise RawFileError(
-            f"{path}: column {mark.column!r} shows another release: source_id {table['source_id'][row].as_py()} has "
+            f"{path}: column {mark.column!r} shows another release: {star} has "
             f"{values[row].as_py()!r} ({count:,} such rows here), {survey.name} ({survey.release}) expects {wanted}. Ids of "
             f"another release name other sources: pass files of {survey.release}"
         )
@@ -257,7 +264,11 @@ def _digits(values: pa.Array) -> pa.Array:
     if pc.any(odd).as_py():
         row = pc.index(odd, True).as_py()
         raise _MisfitError(f"expected an integer, found the text {values[row].as_py()!r}", row)
-    return pc.cast(trimmed, pa.int64())
+    try:
+        return pc.cast(trimmed, pa.int64())
+    except pa.ArrowInvalid as error:
+        row = next(i for i, value in enumerate(trimmed.to_pylist()) if value and not -_TOP <= int(value) < _TOP)
+        raise _MisfitError(f"expected a 64-bit integer, found the text {values[row].as_py()!r}", row) from error
 
 
 def _booleans(values: pa.Array) -> pa.Array:

@@ -12,7 +12,7 @@ from astropy import units as u
 from astropy_healpix import HEALPix
 from numpy.typing import NDArray
 
-from lake.errors import LakeError
+from lake.errors import LakeError, listing
 from lake.parquet import read_pixels
 from lake.partition import BASE_ORDER, BASE_SHIFT, Ids
 from lake.table import Table
@@ -94,8 +94,14 @@ def nearest(objects: Floats, sources: Floats, radius: float) -> tuple[Ids, Float
         return np.full(len(objects), -1), np.full(len(objects), np.nan), np.zeros(len(objects), dtype=np.int64)
     tree = KDTree(sources)
     chord = 2.0 * np.sin(0.5 * radius * _ARCSEC)
-    distance, index = tree.query(objects, k=1, distance_upper_bound=np.nextafter(chord, np.inf))
+    distances, places = tree.query(objects, k=2, distance_upper_bound=np.nextafter(chord, np.inf))
+    distance, index = distances[:, 0], places[:, 0]
     found = np.isfinite(distance)
+    # Which of several equally near the tree gives depends on the tree, hence on what else was read.
+    for tied in np.flatnonzero(found & (distances[:, 1] == distance)):
+        around = np.sort(tree.query_ball_point(objects[tied], np.nextafter(distance[tied], np.inf)))
+        off = np.linalg.norm(sources[around] - objects[tied], axis=1)
+        index[tied] = around[np.argmin(off)]
     count = tree.query_ball_point(objects[found], chord, return_length=True)
     candidates = np.zeros(len(objects), dtype=np.int64)
     candidates[found] = np.maximum(np.asarray(count, dtype=np.int64), 1)
@@ -105,7 +111,9 @@ def nearest(objects: Floats, sources: Floats, radius: float) -> tuple[Ids, Float
 
 def cells_around(cells: Ids) -> Ids:
     """Return level-8 cells and all their neighbours, ascending and unique."""
-    around = _CELLS.neighbours(cells)
+    # Cells at the corners of the base pixels lack a neighbour, of which numpy complains.
+    with np.errstate(invalid="ignore"):
+        around = _CELLS.neighbours(cells)
     return np.unique(np.concatenate([cells, np.asarray(around, dtype=np.int64)[np.asarray(around) >= 0].ravel()]))
 
 
@@ -128,13 +136,20 @@ def crossmatch(ra: Floats, dec: Floats, sources: Table, *, epoch: float, radius:
     Raises
     ------
     LakeError
-        If the radius is beyond 60 arcsec, or the reference epoch of the table's release is not known.
+        If the radius is beyond 60 arcsec, the reference epoch of the table's release is not known, or sources are to be moved
+        whose proper motions the table's files lack.
     """
     if not 0 < radius <= _LARGEST_RADIUS:
         raise LakeError(f"match radius of {radius} arcsec: expected more than 0 and at most {_LARGEST_RADIUS:g}")
     release = sources.manifest.release
     if release not in EPOCHS:
         raise LakeError(f"{sources.name}: reference epoch of release {release!r} is not known; add it to lake.crossmatch.EPOCHS")
+    lacking = [name for name in _SOURCE_COLUMNS if name in sources.manifest.absent]
+    if lacking and epoch != EPOCHS[release]:
+        raise LakeError(
+            f"{sources.name}: its raw files lack {listing(lacking)}, without which its sources cannot be carried from "
+            f"{EPOCHS[release]:g} to {epoch:g}; fetch them again with these columns"
+        )
     found = Matches(
         source_id=np.zeros(len(ra), dtype=np.int64),
         separation=np.full(len(ra), np.nan),
@@ -164,10 +179,11 @@ def read_cells(table: Table, cells: Ids) -> pa.Table:
     """Read id, position and motion of the sources whose ids lie in some level-8 cells (ascending)."""
     spec = table.spec(_SOURCE_COLUMNS)
     pieces = [spec.schema().empty_table()]
-    for part in table.manifest.partitions:
+    names = spec.schema().names
+    for at in np.unique(np.searchsorted(table.manifest.edges, cells, side="right") - 1):
+        part = table.manifest.partitions[at]
         low, high = np.searchsorted(cells, [part.first, part.end])
-        if part.key is not None and high > low:
-            names = spec.schema().names
+        if part.key is not None:
             pieces.append(read_pixels(table.storage, part.key, cells[low:high], BASE_SHIFT, names).cast(spec.schema()))
     return pa.concat_tables(pieces).combine_chunks()
 

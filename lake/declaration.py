@@ -174,7 +174,10 @@ class Where:
 
 @dataclass(frozen=True)
 class Mask:
-    """Values that become null in condemned rows; the rows stay, and the values are counted by reason."""
+    """Values that become null in condemned rows; the rows stay, and the values are counted by reason.
+
+    Masks work in the order in which they are declared: what one has forgotten condemns nothing in a later one.
+    """
 
     columns: tuple[str, ...]
     where: Where

@@ -30,7 +30,7 @@ from lake.manifest import (
     schema_hash,
     write_manifest,
 )
-from lake.parquet import POOL_ROWS, write_partition
+from lake.parquet import POOL_ROWS, group_edges, group_rows, write_partition
 from lake.partition import Grid, file_name
 from lake.storage import Storage, partition_key, write_whole
 from lake.table import Piece
@@ -103,12 +103,12 @@ def derive_partition(task: DeriveTask) -> Partition:
             rows = source.num_rows if source is not None else 0
             leaf_rows.append(rows)
             if held and sum(one.num_rows for one in held) + rows > POOL_ROWS:
-                yield computed(held)
+                yield from _cut(computed(held))
                 held = []
             if source is not None:
                 held.append(source)
         if held:
-            yield computed(held)
+            yield from _cut(computed(held))
 
     def computed(held: list[pa.Table]) -> pa.Table:
         source = pa.concat_tables(held)
@@ -132,6 +132,14 @@ def derive_partition(task: DeriveTask) -> Partition:
     )
     write_whole(task.record, json.dumps(asdict(part)).encode())
     return part
+
+
+def _cut(made: pa.Table) -> Iterator[pa.Table]:
+    """Yield the row groups of a leaf, which is one unless it is too large."""
+    begin = 0
+    for end in group_edges([made.num_rows], group_rows(made.schema)):
+        yield made.slice(begin, end - begin)
+        begin = end
 
 
 def derived_build(join: Join, name: str, version: str) -> str:

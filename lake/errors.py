@@ -17,6 +17,10 @@ class CheckError(LakeError):
     """Report a built table that failed its audit and therefore stays unpublished."""
 
 
+class StandingError(LakeError):
+    """Report that what a survey stands on, another survey's files or a table of sources, is not in the lake."""
+
+
 class BusyError(LakeError):
     """Report that another writer holds the lake."""
 

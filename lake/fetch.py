@@ -149,8 +149,8 @@ def fetch(
     jobs
         Most files at a time.
     login
-        File of two lines, user and password, for queries of a registered user; ids then go to tables of that user, which are
-        deleted afterwards.
+        File of two lines, user and password, for queries of a registered user of the Gaia archive, or of the service that a
+        third line names; ids then go to tables of that user, which are deleted afterwards. No other service gets to see it.
     ended
         Told the name of every file that was dealt with.
 
@@ -162,24 +162,41 @@ def fetch(
     account = Account(storage, plan.survey)
     work = Work(storage, plan.survey, account, watch)
     # Those that failed come last: else a few that always fail would be taken for a dead server before others are tried.
-    due = sorted((one for one in plan.chosen if not account.is_whole(one)), key=lambda one: account.of(one.name).get("state") == FAILED)
+    due = sorted(
+        (one for one in plan.chosen if not account.is_whole(one)), key=lambda one: account.of(one.name).get("state") == FAILED
+    )
     missing = {order.name for order in due}
     kept = tuple(order.name for order in plan.chosen if order.name not in missing)
     for name in kept:
         ended(name)
-    if isinstance(plan.survey.fetch, Adql):
-        try:
-            from lake.query import prepare
-        except ModuleNotFoundError as error:
-            raise LakeError(f"queries need {error.name}, which is not installed; `pip install 'gaialake[archive]'`") from error
+    try:
+        if isinstance(plan.survey.fetch, Adql):
+            done, notes = _queried(work, due, jobs, login, ended)
+        else:
+            done = _all(lambda order: _one(work, order, lambda: (_download(work, order), None)), due, jobs, watch, ended)
+            strays = _strays(plan.orders, account.files)
+            note = f"{listing(strays, 3)}: fetched before, but no longer among the survey's files; still in its folder"
+            notes = (note,) if strays else ()
+    finally:
+        account.save()
+        # Not before: others may be about to open their halves in it.
+        with suppress(OSError):
+            work.part("").rmdir()
+    return _outcome(work, plan, kept, done, notes)
 
-        queries = prepare(work, due, login)
-        done = _all(lambda order: _one(work, order, lambda: queries.fetch(order)), due, jobs, watch, ended)
-        return _outcome(work, plan, kept, done, notes=tuple(queries.notes))
-    done = _all(lambda order: _one(work, order, lambda: (_download(work, order), None)), due, jobs, watch, ended)
-    strays = _strays(plan.orders, account.files)
-    note = f"{listing(strays, 3)}: fetched before, but no longer among the survey's files; still in its folder"
-    return _outcome(work, plan, kept, done, notes=(note,) if strays else ())
+
+def _queried(
+    work: Work, due: Sequence[Order], jobs: int, login: Path | None, ended: Callable[[str], None]
+) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Carry out queries; return name -> state, and notes."""
+    try:
+        from lake.query import prepare
+    except ModuleNotFoundError as error:
+        raise LakeError(f"queries need {error.name}, which is not installed; `pip install 'gaialake[archive]'`") from error
+
+    queries = prepare(work, due, login)
+    done = _all(lambda order: _one(work, order, lambda: queries.fetch(order)), due, jobs, work.watch, ended)
+    return done, tuple(queries.notes)
 
 
 def _all(
@@ -240,8 +257,6 @@ def _arrive(part: Path, target: Path) -> None:
         shutil.copyfile(part, beside)
         beside.replace(target)
         part.unlink()
-    with suppress(OSError):
-        part.parent.rmdir()
 
 
 def _download(work: Work, order: Order) -> Content:

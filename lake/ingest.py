@@ -305,7 +305,7 @@ class _Work:
 
     def _made_of(self) -> dict[str, str]:
         reference = self.standing.reference
-        files = {f"files of {name}": digest([sha for _, sha in one.files])[:16] for name, one in self.standing.beside.items()}
+        files = {f"files of {name}": digest(one.contents)[:16] for name, one in self.standing.beside.items()}
         return files | ({reference.table: reference.build} if reference else {})
 
 

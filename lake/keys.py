@@ -27,6 +27,11 @@ class Beside:
     survey: str
     files: tuple[tuple[Path, str], ...]
 
+    @property
+    def contents(self) -> list[str]:
+        """What the files hold, whatever they are called."""
+        return sorted(sha for _, sha in self.files)
+
 
 def looked_up(table: pa.Table, keys: Keys, beside: Beside, path: object) -> tuple[pa.Table, dict[str, int]]:
     """Give rows the ``source_id`` that another survey's row of the same keys has.
@@ -45,6 +50,9 @@ def looked_up(table: pa.Table, keys: Keys, beside: Beside, path: object) -> tupl
     """
     other = _rows(beside, (*keys.on, "source_id", *keys.agree))
     at = _places(table, other, keys.on)
+    # Of several rows with these keys, the one that agrees is meant.
+    agreeing = _places(table, other, (*keys.on, *keys.agree))
+    at = np.where(agreeing >= 0, agreeing, at)
     twice = _several_sources(other, keys.on)
     missing, several = at < 0, (at >= 0) & twice[np.maximum(at, 0)] if len(other) else np.zeros(len(table), dtype=bool)
     apart = _disagreeing(table, other, at, keys, path)
@@ -86,13 +94,18 @@ def _read(beside: Beside, columns: tuple[str, ...]) -> pa.Table:
     unknown = [name for name in columns if name not in (*declared.columns, *declared.made)]
     if unknown:
         raise SurveyError(f"survey {beside.survey} has no column {unknown[0]!r} in its files, so no rows can be looked up by it")
+    ranking = [name for name in declared.ranking if name.removeprefix("-") in (*declared.columns, *declared.made)]
+    held = list(dict.fromkeys([*columns, *(name.removeprefix("-") for name in ranking)]))
     parts = []
     for path, _ in beside.files:
         for batch in read(path, declared):
-            parts.append(conform(batch, declared, path).table.select(columns))
-    # The best row of a key is the first, so that what is looked up does not depend on the order of files.
+            parts.append(conform(batch, declared, path).table.select(held))
+    # The best row of a key is the first; then values decide, so that what is looked up does not depend on the order of files.
     whole = pa.concat_tables(parts).combine_chunks()
-    return whole.take(pc.sort_indices(whole, sort_keys=[(name, "ascending") for name in columns]))
+    keys = [(name.removeprefix("-"), "descending" if name.startswith("-") else "ascending") for name in ranking]
+    ranked = [name for name, _ in keys]
+    keys += [(name, "ascending") for name in columns if name not in ranked]
+    return whole.take(pc.sort_indices(whole, sort_keys=keys)).select(columns)
 
 
 def _named(table: pa.Table, on: Sequence[str]) -> pa.Array:

@@ -35,7 +35,7 @@ def condemned(table: pa.Table, where: Where, survey: Survey) -> pa.Array:
 
 def _any_bit(values: pa.Array, mask: int) -> pa.Array:
     held = pc.fill_null(values, 0).cast(pa.int64()).to_numpy(zero_copy_only=False)
-    return pa.array((held & mask) != 0)
+    return pa.array((held.view(np.uint64) & np.uint64(mask)) != 0)
 
 
 def _bound(value: float, kind: pa.DataType) -> pa.Scalar:

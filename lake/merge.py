@@ -150,24 +150,23 @@ class _Merge:
             order = np.argsort(ids, kind="stable")
             table, rank, ids = table.take(pa.array(order)), rank[order], ids[order]
         if self._task.survey.duplicates == "best" and self._task.table == self._task.survey.name:
-            return self._best_per_source(table, rank)
+            return self._best_per_source(table)
         return table if (np.diff(ids) > 0).all() else self._one_per_source(table, rank)
 
-    def _best_per_source(self, table: pa.Table, rank: Ids) -> pa.Table:
+    def _best_per_source(self, table: pa.Table) -> pa.Table:
         """Keep the best observation of each source, and count its observations.
 
-        Ties go to the more complete row, then to the smaller file hash, then to the earlier row. A row that is equal to
-        another in all columns is the same observation, delivered twice.
+        Ties go to the more complete row, then to the one with the smaller values, column by column, so that neither files nor
+        their order decide. A row that is equal to another in all columns is the same observation, delivered twice.
         """
         ids: Ids = table["source_id"].to_numpy()
         repeated = np.zeros(len(ids), dtype=bool)
         repeated[1:] |= ids[1:] == ids[:-1]
         observations = np.ones(len(ids), dtype=np.int64)
         if repeated.any():
-            shas = np.array([sha for sha, _, _ in self._task.runs])[rank]
             present = sum(np.asarray(pc.is_valid(column), dtype=np.int32) for column in table.columns)
             keys = [_ranked(table[name.removeprefix("-")], name.startswith("-")) for name in reversed(self._task.survey.ranking)]
-            order = np.lexsort((np.arange(len(ids)), shas, -np.asarray(present), *keys, ids))
+            order = _ordered(table, (-np.asarray(present), *keys, ids))
             table, ids = table.take(pa.array(order)), ids[order]
             same = _same_as_an_earlier(table, ids)
             first = np.flatnonzero(np.concatenate([[True], ids[1:] != ids[:-1]]))
@@ -231,10 +230,26 @@ class _Merge:
                 )
 
 
+def _ordered(table: pa.Table, keys: tuple[np.ndarray, ...]) -> np.ndarray:
+    """Return the order of rows by keys, the last one first, and where all are equal by the values of every column."""
+    order = np.lexsort(keys)
+    alike = np.all([key[order][1:] == key[order][:-1] for key in keys], axis=0)
+    tied = np.flatnonzero(np.concatenate([alike, [False]]) | np.concatenate([[False], alike]))
+    if len(tied):
+        rows = order[tied]
+        some = table.take(pa.array(rows))
+        values = [_ranked(some[name], largest_first=False) for name in reversed(some.column_names)]
+        # The keys decide first, so each group of rows that are alike stays in its places.
+        order[tied] = rows[np.lexsort((*values, *(key[rows] for key in keys)))]
+    return order
+
+
 def _ranked(values: pa.ChunkedArray, largest_first: bool) -> np.ndarray:
     """Return numbers that sort as the ranking wants, nulls last."""
     held = values.combine_chunks()
     there = np.asarray(pc.is_valid(held))
+    if pa.types.is_fixed_size_list(held.type):
+        held = pa.array([None if row is None else str(row) for row in held.to_pylist()], pa.string())
     known, place = np.unique(held.drop_null().to_numpy(zero_copy_only=False), return_inverse=True)
     ranks = np.full(len(held), len(known), dtype=np.int64)
     ranks[there] = len(known) - 1 - place if largest_first else place

@@ -1,22 +1,27 @@
-"""Say in one table what every declared survey is and how its rows get their source_id; `python -m lake.overview` writes README's.
+"""Say what every declared survey is, and all that is to be known of one; `python -m lake.overview` writes README's table.
 
 The table stands between two comment lines of README.md and is made from the declarations alone.
 """
 
 import sys
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from lake.declaration import Adql, Keys, Position
-from lake.survey import Survey, surveys
+from lake.columns import COLUMNS
+from lake.declaration import Adql, Http, Keys, Position, Raw
+from lake.errors import listing
+from lake.survey import OBSERVATIONS, Survey, surveys
 
 BEGIN, END = "<!-- surveys: made by python -m lake.overview -->", "<!-- end of surveys -->"
-HEADINGS = ("survey", "what", "release", "rows published", "source_id", "fetch", "forms", "citation", "licence")
+HEADINGS = ("survey", "what", "rows published", "source_id", "fetch")
+COLUMN_HEADINGS = ("column", "type", "unit", "in the files", "what")
+_MADE = "-"
 
 
 def identified(declared: Survey) -> str:
     """Say how a survey's rows get their source_id."""
     if declared.computed:
-        return f"computed at {declared.computed.table}"
+        return "computed"
     if isinstance(declared.match, Position):
         return f"position, {declared.match.radius:g} arcsec at {declared.match.epoch:g}"
     if isinstance(declared.match, Keys):
@@ -34,19 +39,72 @@ def fetched(declared: Survey) -> str:
 def overview() -> list[tuple[str, ...]]:
     """Return one row of `HEADINGS` per survey."""
     return [
-        (
-            one.name,
-            one.title,
-            one.release,
-            f"{one.rows:,}" if one.rows else "",
-            identified(one),
-            fetched(one),
-            ", ".join(one.dialects) or ", ".join(one.patterns),
-            one.citation,
-            one.licence,
-        )
-        for one in surveys().values()
+        (one.name, one.title, f"{one.rows:,}" if one.rows else "", identified(one), fetched(one)) for one in surveys().values()
     ]
+
+
+def details(declared: Survey) -> list[tuple[str, str]]:
+    """Return all that is to be known of one survey but its columns, as pairs of heading and text."""
+    request = declared.fetch
+    where = list([request.listing] if request.listing else request.urls) if isinstance(request, Http) else []
+    where += [f"queries at {request.service}"] if isinstance(request, Adql) else []
+    rows = f"{declared.rows:,} rows published" if declared.rows else "number of rows not published"
+    several = {
+        "best": f"the best by {', '.join(declared.ranking)} of any number, which {OBSERVATIONS} counts",
+        "most_complete": "the most complete one; others are dropped and counted",
+        "error": "the only one; a second one in a file is refused",
+    }
+    return [
+        ("release", f"{declared.release}; {rows}"),
+        ("tables", ", ".join(declared.tables)),
+        ("source", declared.source),
+        ("fetch", f"gaialake fetch {declared.name}: {listing(where, 2)}" if where else "by hand"),
+        ("files", f"{listing(declared.patterns)}{f' ({listing(declared.dialects)})' if declared.dialects else ''}"),
+        ("source_id", identified(declared) + (f" at every row of {declared.stands_on}" if declared.computed else "")),
+        ("row of a source", several[declared.duplicates]),
+        *(("left out", str(where)) for where in declared.drops),
+        *(("null where", text) for text in _grouped((str(one.where), one.where.column, one.columns) for one in declared.masks)),
+        *(("bits", text) for text in _grouped((f"{name} {_bits(bits)}", name, ()) for name, bits in declared.flags.items())),
+        *(
+            ("verified", f"{_said(one.value)} against {', '.join(map(_said, one.against))} of {one.table}")
+            for one in declared.relations
+        ),
+        ("citation", declared.citation),
+        ("licence", declared.licence),
+    ]
+
+
+def _grouped(said: Iterable[tuple[str, str, tuple[str, ...]]]) -> list[str]:
+    """Say once what is said of several columns: texts that begin with a column's name, that name, and what follows from it."""
+    groups: dict[str, tuple[list[str], list[str]]] = {}
+    for text, name, others in said:
+        names, ends = groups.setdefault(text.removeprefix(name), ([], []))
+        names.append(name)
+        ends.extend(others)
+    return [f"{listing(names)}{rest}{f': {listing(ends)}' if ends else ''}" for rest, (names, ends) in groups.items()]
+
+
+def _bits(bits: Mapping[str, int]) -> str:
+    return "= " + ", ".join(f"{at} {bit}" for bit, at in sorted(bits.items(), key=lambda one: one[1]))
+
+
+def _said(value: str | tuple[str, str]) -> str:
+    return value if isinstance(value, str) else " - ".join(value)
+
+
+def columns(declared: Survey) -> list[tuple[str, ...]]:
+    """Return one row of `COLUMN_HEADINGS` per column of a survey's tables."""
+    return [
+        (name, str(COLUMNS[name].type), COLUMNS[name].unit, _raw(declared.columns.get(name)), COLUMNS[name].description)
+        for name in declared.every_column
+    ]
+
+
+def _raw(raw: Raw | None) -> str:
+    """Say where a column comes from: its name in the files, with the unit if it is converted, and the element if it is one."""
+    if raw is None:
+        return _MADE
+    return f"{raw.name}{'' if raw.element is None else f'[{raw.element}]'}{f' [{raw.unit}]' if raw.unit else ''}"
 
 
 def markdown() -> str:

@@ -36,8 +36,9 @@ class Queries:
     notes: list[str] = field(default_factory=list)
 
     def service(self, url: str) -> tap.Service:
-        """Open the service, for one file."""
-        return tap.open_service(url, self.work.watch, self.login)
+        """Open the service, for one file; a login at the declared one is shown to no other, such as a former one."""
+        ours = isinstance(self.work.survey.fetch, Adql) and url == self.work.survey.fetch.service
+        return tap.open_service(url, self.work.watch, self.login if ours else None)
 
     def fetch(self, order: Order) -> tuple[Content, int]:
         """Run a query, or find the job that an earlier run started; return what its result, now in its part, holds, and its rows.

@@ -17,6 +17,9 @@ from lake.storage import Storage
 from lake.survey import Survey, survey
 from lake.table import Table
 
+# To be raised by hand when the same rows are matched otherwise.
+_STEP = 1
+
 
 @dataclass(frozen=True)
 class Reference:
@@ -55,9 +58,9 @@ class Standing:
     @cached_property
     def id(self) -> str:
         """Fingerprint: contents of the files and declarations beside, build of the table; empty if there is neither."""
-        files = [[name, survey(name).fingerprint, [sha for _, sha in one.files]] for name, one in sorted(self.beside.items())]
+        files = [[name, survey(name).fingerprint, one.contents] for name, one in sorted(self.beside.items())]
         table = [self.reference.table, self.reference.build] if self.reference else []
-        return digest([files, table])[:16] if files or table else ""
+        return digest([_STEP, files, table])[:16] if files or table else ""
 
     def matched(self, table: pa.Table, declared: Survey, path: object) -> tuple[pa.Table, dict[str, int]]:
         """Return the rows that have a source_id or are given one, in the order of the survey's columns, and rows left out.
@@ -87,11 +90,15 @@ class Standing:
         if self.reference is None:
             raise LakeError(f"rows are matched by position to {match.table}, which is not in this lake; ingest it first")
         ra, dec = (table[name].to_numpy(zero_copy_only=False).astype(np.float64) for name in (match.ra, match.dec))
-        found = crossmatch(ra, dec, self.reference.open(), epoch=match.epoch, radius=match.radius)
-        nowhere, hit = ~(np.isfinite(ra) & np.isfinite(dec)), found.source_id > 0
+        nowhere = ~(np.isfinite(ra) & np.isfinite(dec))
+        # Sentinels that no one declared: astropy would wrap them around the sky, on to other stars.
+        impossible = ~nowhere & ((np.abs(dec) > 90.0) | (np.abs(ra) > 360.0))
+        found = crossmatch(np.where(impossible, np.nan, ra), dec, self.reference.open(), epoch=match.epoch, radius=match.radius)
+        hit = found.source_id > 0
         dropped = {
             "without a position": int(nowhere.sum()),
-            f"no Gaia source within {match.radius:g} arcsec": int((~hit & ~nowhere).sum()),
+            f"{match.ra} or {match.dec} is no angle on the sky": int(impossible.sum()),
+            f"no Gaia source within {match.radius:g} arcsec": int((~hit & ~nowhere & ~impossible).sum()),
         }
         kept = table.filter(pa.array(hit))
         kept = kept.add_column(0, pa.field("source_id", pa.int64(), nullable=False), pa.array(found.source_id[hit]))

@@ -40,8 +40,13 @@ DIALECTS = (
 )
 
 
+def _counts(module: str, own: str) -> bool:
+    """Tell whether the source of another function counts: it is of the same module, or of one of ours beside the vocabulary."""
+    return module == own or (module.startswith("lake.") and not module.startswith("lake.columns"))
+
+
 def _source(function: Callable[..., object], seen: frozenset[str] = frozenset()) -> str:
-    """Return the source of a function and of all of its own module that it uses: functions and constants."""
+    """Return the source of a function and of all of ours that it uses: functions, cached ones too, and constants."""
     parts = [inspect.getsource(function)]
     codes = [function.__code__]
     while codes:
@@ -49,9 +54,12 @@ def _source(function: Callable[..., object], seen: frozenset[str] = frozenset())
         codes.extend(part for part in code.co_consts if inspect.iscode(part))
         for name in sorted(set(code.co_names) - seen):
             held = function.__globals__.get(name)
-            if inspect.isfunction(held) and held.__module__ == function.__module__:
+            held = inspect.unwrap(held) if callable(held) else held
+            if inspect.isfunction(held) and _counts(held.__module__, function.__module__):
                 parts.append(_source(held, seen | {name, function.__name__}))
-            elif isinstance(held, str | int | float | tuple | frozenset | dict | list):
+            elif isinstance(held, frozenset):
+                parts.append(f"{name} = {sorted(map(repr, held))}")
+            elif isinstance(held, str | int | float | tuple | dict | list):
                 parts.append(f"{name} = {held!r}")
     return "\n".join(parts)
 
@@ -68,6 +76,15 @@ def _plain(part: object) -> object:
 def same(names: str) -> dict[str, Raw]:
     """Return columns whose raw names are the canonical ones, from names separated by white space."""
     return {name: Raw(name) for name in names.split()}
+
+
+def beyond(name: str, *also: str) -> Mask:
+    """Return the mask of values that the vocabulary calls impossible, which forgets `also` with them.
+
+    For columns that real files are known, or must be feared, to hold nonsense in; elsewhere such values fail the check.
+    """
+    known = COLUMNS[name]
+    return Mask((name, *also), Where(name, below=known.low, above=known.high))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +129,8 @@ class Survey:
         of which the first by `best` is kept; ``n_observations`` counts them.
     best
         Canonical columns by which observations are ranked, smallest first; a minus sign before the name means largest
-        first. Nulls come last. Objects matched by position are ranked by separation where nothing is said.
+        first. Nulls come last; ties go to the more complete row, then to the smaller values. Objects matched by position are
+        ranked by separation where nothing is said.
     relations
         Physical relations to known tables that right matches obey.
     computed
@@ -196,8 +214,10 @@ class Survey:
     def _named_later(self) -> list[str]:
         """Return the canonical columns that flags, masks, drops, matches, ranks and relations name."""
         conditions = [*self.drops, *(mask.where for mask in self.masks)]
-        named = [*self.flags, *(where.column for where in conditions)]
-        named += [name for mask in self.masks for name in mask.columns]
+        early = [*(where.column for where in conditions), *(name for mask in self.masks for name in mask.columns)]
+        # Masks and drops work on what files hold and `clean` makes; what match and merge add comes after them.
+        self._refuse_strays(early, (*self.columns, *self.made))
+        named = [*self.flags]
         named += [name for one in self.relations for name in ([one.value] if isinstance(one.value, str) else one.value)]
         named += list(self.ranking_columns)
         if isinstance(self.match, Position):
@@ -243,6 +263,8 @@ class Survey:
                 raise SurveyError(
                     f"survey {self.name}: {raw.unit!r} of {raw.name} does not convert to {COLUMNS[name].unit!r} of {name}"
                 )
+        if self.made and self.clean is None:
+            raise SurveyError(f"survey {self.name}: {listing(self.made)} in `made`, but there is no `clean` that makes them")
         if self.clean is not None and not inspect.isfunction(self.clean):
             raise SurveyError(f"survey {self.name}: clean must be a function of the survey's module, not {self.clean!r}")
 

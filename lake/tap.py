@@ -20,6 +20,7 @@ from astroquery.utils.tap.core import TapPlus
 from astroquery.utils.tap.model.job import Job
 from requests.exceptions import HTTPError
 
+from lake.declaration import GAIA_TAP
 from lake.download import (
     AbsentError,
     FetchError,
@@ -34,7 +35,6 @@ from lake.download import (
     patiently,
     refusal,
 )
-from lake.declaration import GAIA_TAP
 from lake.errors import LakeError
 from lake.partition import Ids
 from lake.readers.form import Form, open_bytes, recognise

@@ -243,6 +243,7 @@ def check(  # noqa: PLR0913
             "relations": list(verdict.records),
             "matches": dict(verdict.statistics),
             "unverified": list(verdict.unverified),
+            "asked": verdict.asked,
         }
     report = {"table": manifest.table, "limits": _limits(manifest), "schema": manifest.schema_hash, "files": records}
     storage.write_json(_report_key(manifest.build), report)

@@ -4,8 +4,8 @@ A magnitude follows from Gaia's magnitude and colour, a temperature from the col
 brightness equals Gaia's. A table joined through a wrong key holds plausible values, each of another star; only this shows.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from lake.declaration import Position, Relation
 from lake.errors import listing
 from lake.ingest import Runner, serial
+from lake.manifest import Manifest, digest
 from lake.partition import Ids
 from lake.survey import OBSERVATIONS, Survey
 from lake.table import Piece, Spec, Table
@@ -29,6 +30,8 @@ _SIGMA = 4.0
 _LEAST_CONTRAST = 0.3
 # Multiplication by an odd constant shuffles ids, whose order is that of the sky.
 _SHUFFLE = np.uint64(0x9E3779B97F4A7C15)
+# Another one halves them: of ids chosen by the first, all would be in one half.
+_HALVE = np.uint64(0xC2B2AE3D27D4EB4F)
 _ROUNDS = 25
 _HUBER = 1.5
 # Chance matches are spread evenly over the circle, with a median of 0.71 of its radius.
@@ -50,12 +53,38 @@ class Verdict:
         Separations, candidates, mates, observations.
     unverified
         Tables that were not at hand, so that relations to them were not tested.
+    asked
+        Fingerprint of the declared relations (see `asked`).
     """
 
     problems: tuple[str, ...] = ()
     records: tuple[Mapping[str, Any], ...] = ()
     statistics: Mapping[str, float] = field(default_factory=dict)
     unverified: tuple[str, ...] = ()
+    asked: str = ""
+
+
+def asked(survey: Survey) -> str:
+    """Return the fingerprint of what a survey's declaration asks of its matches; it decides no rows, so no build knows it."""
+    return digest([asdict(one) for one in survey.relations])[:16] if survey.relations else ""
+
+
+def due(manifest: Manifest, survey: Survey | None, at_hand: Collection[str]) -> str:
+    """Say why the matches of a table that passed its check are to be verified again; nothing if they are not.
+
+    Parameters
+    ----------
+    survey
+        That which feeds the table, if one does.
+    at_hand
+        Names of the tables that relations can be tested with.
+    """
+    if manifest.checks is None or survey is None or manifest.table != survey.name or not survey.relations:
+        return ""
+    if manifest.checks.get("asked") != asked(survey):
+        return "its matches are to be verified by the relations that its declaration asks for now"
+    arrived = sorted(set(manifest.checks.get("unverified", ())) & set(at_hand))
+    return f"its matches can now be verified with {listing(arrived)}" if arrived else ""
 
 
 @dataclass(frozen=True)
@@ -85,11 +114,15 @@ def read_sample(task: SampleTask) -> Sample:
     ids = np.concatenate([one.ids for one in found] or [np.empty(0, np.int64)])
     value = np.concatenate([one.value for one in found] or [np.empty(0)])
     against = np.concatenate([one.against for one in found] or [np.empty((0, len(task.relation.against)))])
-    rows = len(ids)
-    if rows > task.most:
-        chosen = np.sort(np.argsort(ids.astype(np.uint64) * _SHUFFLE, kind="stable")[: task.most])
-        ids, value, against = ids[chosen], value[chosen], against[chosen]
-    return Sample(ids, value, against, rows)
+    return _few(Sample(ids, value, against, len(ids)), task.most)
+
+
+def _few(sample: Sample, most: int) -> Sample:
+    """Return the pairs whose ids hash lowest, in their order; all of them if they are few."""
+    if len(sample.ids) <= most:
+        return sample
+    chosen = np.sort(np.argsort(sample.ids.astype(np.uint64) * _SHUFFLE, kind="stable")[:most])
+    return Sample(sample.ids[chosen], sample.value[chosen], sample.against[chosen], sample.rows)
 
 
 def _pairs(task: SampleTask, own: Piece, other: Piece) -> Sample:
@@ -169,7 +202,8 @@ def judge(relation: Relation, sample: Sample, parts: Sequence[Sample] = ()) -> d
 
     Two things are asked. Are too many rows farther off than the tolerance? And does the relation say anything at all of the
     values: their rank correlation r with what it predicts, each half of the rows predicted from the other half, must not be
-    smaller than right matches have. Both allow for four standard deviations of chance, so that few rows raise no alarm.
+    smaller than right matches have. Both allow for four standard deviations of chance, so that few rows raise no alarm; but
+    where there are enough rows to judge, r must be half of it at least.
 
     Parameters
     ----------
@@ -197,9 +231,11 @@ def judge(relation: Relation, sample: Sample, parts: Sequence[Sample] = ()) -> d
     r, least = _correlation(sample), float(np.sqrt(1.0 - relation.scatter**2))
     share = _share(residual, relation)
     odd = _odd_files(relation, sample, parts, expected)
-    unrelated = r < least - _SIGMA / np.sqrt(n)
+    chance = _SIGMA / np.sqrt(n)
+    judgeable = chance < least
+    # Few rows of other stars reach some correlation by chance: where it can be told, half of what is asked is the least.
+    unrelated = r < max(least - chance, 0.5 * least if judgeable else -1.0)
     too_many = share > relation.outliers + _SIGMA * _binomial(relation.outliers, n)
-    judgeable = _SIGMA / np.sqrt(n) < least
     worst = np.argsort(-np.abs(residual))[:3]
     return record | {
         "outliers": int((np.abs(residual) > relation.tolerance).sum()),
@@ -213,14 +249,17 @@ def judge(relation: Relation, sample: Sample, parts: Sequence[Sample] = ()) -> d
 
 def _correlation(sample: Sample) -> float:
     """Return the rank correlation of values with predictions from the other half of the rows."""
-    half = (sample.ids.astype(np.uint64) * _SHUFFLE) >> np.uint64(63) == 1
+    from scipy.stats import rankdata
+
+    half = (sample.ids.astype(np.uint64) * _HALVE) >> np.uint64(63) == 1
     predicted = np.empty(len(half))
     for own in (half, ~half):
         if not own.any() or own.all():
             return 0.0
         predicted[own] = fit(sample.value[~own], sample.against[~own])(sample.against[own])
-    first, second = (np.argsort(np.argsort(values)).astype(np.float64) for values in (sample.value, predicted))
-    return float(np.corrcoef(first, second)[0, 1])
+    first, second = rankdata(sample.value), rankdata(predicted)
+    # Equal values share a rank, and values all equal say nothing.
+    return float(np.corrcoef(first, second)[0, 1]) if np.ptp(first) and np.ptp(second) else 0.0
 
 
 def _odd_files(relation: Relation, sample: Sample, parts: Sequence[Sample], expected: Callable[[Floats], Floats]) -> list[int]:
@@ -263,7 +302,9 @@ def verify(table: Table, survey: Survey, references: Mapping[str, Table], *, run
         if reference is None:
             continue
         samples = list(run(f"verify {table.name}", read_sample, list(_tasks(table, reference, relation))))
-        record = judge(relation, _together(samples, len(relation.against)), samples)
+        # Each file keeps enough rows to be judged by itself; of thousands of files, too many together.
+        whole = _few(_together(samples, len(relation.against)), _SAMPLE_ROWS)
+        record = judge(relation, whole, samples)
         records.append(record)
         if record["sound"] is False:
             problems.append(_problem(table.name, relation, record))
@@ -276,7 +317,7 @@ def verify(table: Table, survey: Survey, references: Mapping[str, Table], *, run
                 "chance matches lie so. Its positions are of another epoch or frame than declared, or not its own"
             )
     unverified = sorted({one.table for one in survey.relations} - set(references))
-    return Verdict(tuple(problems), tuple(records), statistics, tuple(unverified))
+    return Verdict(tuple(problems), tuple(records), statistics, tuple(unverified), asked(survey))
 
 
 def _together(samples: Sequence[Sample], width: int) -> Sample:

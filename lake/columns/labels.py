@@ -44,9 +44,9 @@ def _labels() -> Iterator[Column]:
 
 COLUMNS = (
     *_labels(),
-    Column("snr", F32, "", "Signal-to-noise ratio of the spectrum, as the survey defines it", 0),
+    Column("snr", F32, "", "Signal-to-noise ratio of the spectrum, as the survey defines it", 0, 1e5),
     Column("n_visits", I32, "", "Visits combined into the spectrum", 0),
-    Column("velocity_scatter", F32, "km / s", "Scatter of the radial velocities of single visits", 0),
+    Column("velocity_scatter", F32, "km / s", "Scatter of the radial velocities of single visits", 0, 2000),
     Column("tmass_id", TEXT, "", "2MASS designation, as the survey writes it"),
     Column("survey_g_mag", F32, "mag", "The survey's own copy of Gaia's G magnitude (Vega)", -5, 30),
     Column("survey_ks_mag", F32, "mag", "The survey's own copy of 2MASS Ks (Vega)", -10, 30),

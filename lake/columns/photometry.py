@@ -28,7 +28,7 @@ def _matches() -> Iterator[Column]:
 
 def _panstarrs() -> Iterator[Column]:
     yield Column("ps1_id", I64, "", "Pan-STARRS1 object identifier (objID)")
-    yield from _magnitudes("ps1", "g r i z y", "Pan-STARRS1 mean PSF magnitude in {band} (AB)", (5, 30))
+    yield from _magnitudes("ps1", "g r i z y", "Pan-STARRS1 mean PSF magnitude in {band} (AB)", (5, 30), 1)
     yield Column("ps1_info_flags", I32, "", "Pan-STARRS1 object information flags (objInfoFlag)")
     yield Column("ps1_quality_flags", I16, "", "Pan-STARRS1 object quality flags (qualityFlag)", 0)
     yield Column("ps1_n_detections", I16, "", "Single-epoch detections of the object, all bands", 0)
@@ -42,7 +42,7 @@ def _sdss() -> Iterator[Column]:
 
 def _skymapper() -> Iterator[Column]:
     yield Column("skymapper_id", I64, "", "SkyMapper object identifier (object_id)")
-    yield from _magnitudes("skymapper", "u v g r i z", "SkyMapper mean PSF magnitude in {band} (AB)", (5, 30))
+    yield from _magnitudes("skymapper", "u v g r i z", "SkyMapper mean PSF magnitude in {band} (AB)", (5, 30), 1)
     yield from _bands("skymapper_flags_{band}", "u v g r i z", I32, "Source Extractor flags in {band}, all images together", 0)
     yield from _bands("skymapper_nimaflags_{band}", "u v g r i z", I32, "Flagged pixels (bad, saturated, crosstalk) in {band}", 0)
     yield Column("skymapper_flags", I32, "", "Source Extractor flags, all bands together", 0)
@@ -68,7 +68,7 @@ def _unwise() -> Iterator[Column]:
         yield Column(f"unwise_{band}_fracflux", F32, "", "Share of the object in the flux under its PSF", None, None, none)
         yield Column(f"unwise_{band}_qf", F32, "", "Share of good pixels under the PSF", 0, 1.1, none)
         yield Column(f"unwise_{band}_rchi2", F32, "", "Mean chi squared per pixel under the PSF", 0, None, none)
-    yield from _magnitudes("unwise", both, "unWISE magnitude in {band} (Vega), of the flux", (-8, 40))
+    yield from _magnitudes("unwise", both, "unWISE magnitude in {band} (Vega), of the flux", (-8, 40), 1)
     yield from _bands("unwise_flags_{band}", both, I32, "unWISE coadd flags at the object's central pixel in {band}")
     yield from _bands("unwise_info_flags_{band}", both, I32, "unWISE informational flags at the central pixel in {band}")
 

@@ -13,6 +13,6 @@ COLUMNS = (
     Column("pristine_ebv", F32, "mag", "Reddening E(B - V) that was corrected", -0.1, 100),
     Column("pristine_cahk_mag_corrected", F32, "mag", "CaHK magnitude (Vega), corrected for extinction", None, 30),
     Column("pristine_g_mag_corrected", F32, "mag", "Gaia G magnitude (Vega), corrected for extinction", None, 30),
-    Column("pristine_cstar", F32, "", "Corrected BP and RP flux excess C* (Riello et al. 2021)", -10, 10),
-    Column("pristine_cstar_scatter", F32, "", "Scatter of C* of well-behaved sources of this brightness", 0, 10),
+    Column("pristine_cstar", F32, "", "Corrected BP and RP flux excess C* (Riello et al. 2021)", -1000, 1000),
+    Column("pristine_cstar_scatter", F32, "", "Scatter of C* of well-behaved sources of this brightness", 0, 1000),
 )

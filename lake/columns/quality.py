@@ -13,7 +13,7 @@ _BRIGHTER = {"m2": "fainter by no more than 2 mag", "0": "at least as bright"} |
 def _spurious() -> Iterator[Column]:
     none = "no neighbour that could disturb"
     said = "Probability that the astrometric solution is good (Rybizki et al. 2022, version 2)"
-    yield Column("fidelity_v2", F32, "", said, 0, 1, "no parallax")
+    yield Column("fidelity_v2", F32, "", said, 0, 1.001, "no parallax")
     said = "Disturbance of the colours by the neighbour that disturbs most; larger is worse (Rybizki et al. 2022)"
     yield Column("norm_dg", F32, "", said, null=none)
     yield Column("theta_arcsec_worst_source", F32, "arcsec", "Separation of the neighbour that disturbs most", 0, None, none)

@@ -24,5 +24,5 @@ COLUMNS = (
     Column("ges_field", TEXT, "", "Gaia-ESO's name of the field"),
     Column("ges_type", TEXT, "", "Programme of Gaia-ESO that chose the target, such as GE_MW or GE_CL"),
     Column("ges_flags", TEXT, "", "Simplified flags of Gaia-ESO", null="no flag raised"),
-    Column("ges_vsini_limit", I16, "", "Whether vsini is a limit: 0 measured, 1 limit", 0, 1),
+    Column("ges_vsini_limit", I16, "", "Whether vsini is a limit: 0 measured, 1 or -1 a limit", -1, 1),
 )

@@ -12,10 +12,9 @@ Units of the orbits are those of the code that made them (henrysky/astroNN_APOGE
 Not verified: that the catalogue marks failures by NaN only; -9999 is taken for null too.
 """
 
-from lake.columns import column
 from lake.columns.apogee import HYDROGEN_SCALE
-from lake.declaration import Http, Keys, Mask, Raw, Relation, Where
-from lake.survey import Survey
+from lake.declaration import Http, Keys, Raw, Relation
+from lake.survey import Survey, beyond
 
 _URL = "https://data.sdss.org/sas/dr17/env/APOGEE_ASTRO_NN/apogee_astroNN-DR17.fits"
 _SPELLED = {"ti2": "tiii"}
@@ -52,11 +51,6 @@ def _raw(name: str) -> str:
     return (f"{_SPELLED.get(element, element)}_{rest}" if rest else name).upper()
 
 
-def _impossible(name: str, forgotten: tuple[str, ...]) -> Mask:
-    """Mask a value outside the limits of the vocabulary, and what depends on it."""
-    return Mask(forgotten, Where(name, below=column(name).low, above=column(name).high))
-
-
 SURVEY = Survey(
     name="apogee_astronn_dr17",
     title="astroNN labels, distances, ages and orbits of APOGEE DR17",
@@ -78,13 +72,13 @@ SURVEY = Survey(
     missing={
         "astronn_source_id": (0, -1),
         "radial_velocity": (999999.0, -9999.0),
-        **{part: (-9999.0,) for name in (*_NAMES, *_DISTANCES) for part in (name, f"{name}_error")},
+        **{part: (-9999.0,) for name in (*_NAMES, *_DISTANCES, *_ORBIT) for part in (name, f"{name}_error")},
         **{name: (-9999.0,) for name in _AGES},
     },
     masks=(
-        *(_impossible(name, (name, f"{name}_error")) for name in (*_NAMES, *_DISTANCES, "age")),
-        *(_impossible(f"{name}_error", (f"{name}_error",)) for name in (*_NAMES, *_DISTANCES, "age")),
-        *(_impossible(name, (name,)) for name in ("age_uncorrected", "age_linear", "survey_g_mag", "radial_velocity")),
+        *(beyond(name, f"{name}_error") for name in (*_NAMES, *_DISTANCES, "age", "orbit_eccentricity")),
+        *(beyond(f"{name}_error") for name in (*_NAMES, *_DISTANCES, *_ORBIT, "age")),
+        *(beyond(name) for name in ("age_uncorrected", "age_linear", "age_model_error", "survey_g_mag", "radial_velocity")),
     ),
     duplicates="best",
     best=("teff_error", "weighted_distance_error"),

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lake.declaration import Http, Mask, Raw, Relation, Where
-from lake.survey import Survey
+from lake.survey import Survey, beyond
 
 _URL = "https://data.sdss.org/sas/dr17/apogee/spectro/aspcap/dr17/synspec_rev1/allStar-dr17-synspec_rev1.fits"
 _ELEMENTS = (
@@ -74,7 +74,7 @@ SURVEY = Survey(
     citation="Abdurro'uf et al. 2022, ApJS 259, 35; Majewski et al. 2017, AJ 154, 94",
     licence="SDSS DR17, public; acknowledgement required",
     source=_URL,
-    patterns=("allStar*dr17*.fits", "allStar*dr17*.fits.gz"),
+    patterns=("allStar*dr17*.fits", "allStar*dr17*.fits.gz", "sdss-apogee-dr17.fits*"),
     dialects=("fits",),
     columns={"source_id": Raw("GAIAEDR3_SOURCE_ID")}
     | {name: Raw(name.upper()) for name in ("apogee_id", "apstar_id", "telescope", "location_id", "field")}
@@ -111,10 +111,8 @@ SURVEY = Survey(
         *(Mask((n, f"{n}_error"), Where(f"apogee_{n}_flag", bits=_BAD)) for n in _PARAMETERS),
         *(Mask((n, f"{n}_error"), Where(f"{n}_flag", bits=_BAD)) for n in _ABUNDANCES),
         *(Mask((name,), Where(name, below=-20.0, above=50.0)) for name in ("survey_j_mag", "survey_ks_mag", "survey_g_mag")),
-        Mask(("radial_velocity", "radial_velocity_error"), Where("radial_velocity", below=-2000.0, above=2000.0)),
-        Mask(("radial_velocity_error",), Where("radial_velocity_error", below=0.0)),
-        Mask(("velocity_scatter",), Where("velocity_scatter", below=0.0)),
-        Mask(("snr",), Where("snr", below=0.0)),
+        beyond("radial_velocity", "radial_velocity_error"),
+        *(beyond(name) for name in ("radial_velocity_error", "velocity_scatter", "snr")),
     ),
     duplicates="best",
     best=("apogee_rank", "-snr"),
@@ -130,7 +128,7 @@ SURVEY = Survey(
             scatter=0.5,
         ),
         # Colours of these stars tell their dust more than their temperature; GSP-Phot has tried to take it off.
-        Relation("teff", against=("teff_gspphot",), tolerance=800.0, outliers=0.2, scatter=0.85),
+        Relation("teff", against=("teff_gspphot",), tolerance=800.0, outliers=0.3, scatter=0.85),
     ),
     fetch=Http(urls=(_URL,)),
     clean=_rank,

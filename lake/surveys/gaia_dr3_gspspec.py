@@ -45,7 +45,12 @@ SURVEY = Survey(
     made=tuple(f"gspspec_{flag}_flag" for flag in GSPSPEC_FLAGS),
     required=("source_id", "teff_gspspec", "logg_gspspec", "mh_gspspec"),
     drops=(Where("teff_gspspec", absent=True),),
-    relations=(Relation("teff_gspspec", against=(("phot_bp_mean_mag", "phot_rp_mean_mag"),), tolerance=1500.0, outliers=0.2),),
+    # Solutions of every quality are here, and dust reddens the colours.
+    relations=(
+        Relation(
+            "teff_gspspec", against=(("phot_bp_mean_mag", "phot_rp_mean_mag"),), tolerance=1500.0, outliers=0.3, scatter=0.8
+        ),
+    ),
     fetch=Adql(
         query=f"SELECT a.source_id, {', '.join(f'a.{name}' for name in _NAMES)} "
         "FROM gaiadr3.astrophysical_parameters AS a "

@@ -52,7 +52,8 @@ SURVEY = Survey(
     citation="Gaia Collaboration, Vallenari et al. 2023, A&A 674, A1",
     licence="ESA/Gaia/DPAC, CC BY-SA 3.0 IGO; credit required",
     source="https://cdn.gea.esac.esa.int/Gaia/gdr3/gaia_source/",
-    patterns=("GaiaSource_*.csv.gz", "GaiaSource_*.hdf5", "*-result.csv", "*-result.csv.gz", "*-result.fits", "*-result.vot*"),
+    # The archive names the results of a job by its number.
+    patterns=("GaiaSource_*.csv.gz", "GaiaSource_*.hdf5", "gaia_dr3_source*", "[0-9]*-result.*"),
     dialects=("bulk_csv", "hdf5", "archive_csv", "ecsv", "votable", "fits"),
     columns=same("source_id") | same(" ".join(entry.name for entry in gaia_source.COLUMNS)),
     required=("source_id", "ra", "dec", "parallax", "phot_g_mean_mag"),

@@ -2,12 +2,13 @@
 
 Files: the catalogue of the ESO archive (FITS), or an export of the selection of its columns that the Gaia archive holds as
 ``external.gaia_eso_survey``, with its ``dec`` under ESO's name. Neither has Gaia ids; positions are those of the targets at
-J2000. A vsini that is a limit is null, its mark beside. Abundances are absolute (log of the number ratio to hydrogen), another
-quantity than [X/Fe], and are not taken. Names: the Gaia archive's; not verified: SNR, which only ESO's file has.
+J2000. A vsini that is a limit, upper or lower, is null, its mark beside. Abundances are absolute (log of the number ratio to
+hydrogen), another quantity than [X/Fe], and are not taken. Names: the Gaia archive's; not verified: SNR, which only ESO's file
+has, and the values of its mark of limits other than 0.
 """
 
 from lake.declaration import Adql, Mask, Position, Raw, Relation, Where
-from lake.survey import Survey
+from lake.survey import Survey, beyond
 
 _QUERY = """
 SELECT object, ges_fld, ges_type, ra, dec AS declination, teff, e_teff, logg, e_logg, feh, e_feh, vrad, e_vrad, vsini, e_vsini,
@@ -46,7 +47,12 @@ SURVEY = Survey(
         "snr": Raw("SNR"),
     },
     required=("object_ra", "object_dec", "teff", "logg", "fe_h"),
-    masks=(Mask(("vsini", "vsini_error"), Where("ges_vsini_limit", above=0)),),
+    masks=(
+        Mask(("vsini", "vsini_error"), Where("ges_vsini_limit", other_than=(0,))),
+        *(beyond(f"{name}_error") for name in ("teff", "logg", "fe_h", "vsini")),
+        beyond("radial_velocity", "radial_velocity_error"),
+        beyond("radial_velocity_error"),
+    ),
     match=Position(epoch=2000.0, radius=2.0),
     duplicates="best",
     best=("-snr", "teff_error"),

@@ -9,7 +9,7 @@ first bit means RUWE > 1.4 in Gaia DR2, which later releases need not confirm.
 """
 
 from lake.declaration import Http, Mask, Raw, Relation, Where
-from lake.survey import Survey, same
+from lake.survey import Survey, beyond, same
 
 _URL = "https://cloud.datacentral.org.au/teamdata/GALAH/public/GALAH_DR3/GALAH_DR3_main_allstar_v2.fits"
 _ELEMENTS = (
@@ -57,7 +57,9 @@ SURVEY = Survey(
         Mask((*(part for name in (*_PARAMETERS, *_ABUNDANCES) for part in (name, f"{name}_error")), "vmic"), _FAILED),
         Mask(("fe_h", "fe_h_error"), Where("fe_h_flag", bits=tuple(_FLAG_FE_H))),
         *(Mask((name, f"{name}_error"), Where(f"{name}_flag", bits=tuple(_FLAG_X_FE))) for name in _ABUNDANCES),
-        Mask(("snr",), Where("snr", below=0.0)),
+        *(beyond(f"{name}_error") for name in (*_PARAMETERS, *_ABUNDANCES, "radial_velocity")),
+        beyond("radial_velocity", "radial_velocity_error"),
+        beyond("snr"),
     ),
     duplicates="best",
     best=("galah_flag_sp", "-snr"),

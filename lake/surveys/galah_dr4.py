@@ -13,7 +13,7 @@ Verified against the published schema and the release's pages; no row of DR4 was
 
 from lake.columns.labels import ELEMENTS
 from lake.declaration import Http, Mask, Raw, Relation, Where
-from lake.survey import Survey, same
+from lake.survey import Survey, beyond, same
 
 _URL = "https://cloud.datacentral.org.au/teamdata/GALAH/public/GALAH_DR4/catalogs/galah_dr4_allstar_240705.fits"
 _PARAMETERS = ("teff", "logg", "fe_h", "vmic", "vsini")
@@ -61,7 +61,9 @@ SURVEY = Survey(
     masks=(
         Mask((*(part for name in (*_PARAMETERS, *_ABUNDANCES) for part in (name, f"{name}_error")), "mass", "age"), _FAILED),
         *(Mask((name, f"{name}_error"), Where(f"{name}_flag", bits=tuple(_FLAG_X_FE))) for name in _ABUNDANCES),
-        Mask(("snr",), Where("snr", below=0.0)),
+        *(beyond(f"{name}_error") for name in (*_PARAMETERS, *_ABUNDANCES, "radial_velocity")),
+        beyond("radial_velocity", "radial_velocity_error"),
+        beyond("snr"),
     ),
     duplicates="best",
     best=("galah_flag_sp", "-snr"),

@@ -3,7 +3,8 @@
 File: an astropy table written as HDF5 (one compound dataset), or as FITS or Parquet, with ``gdr3_source_id``,
 ``params_est`` and ``params_err``, three numbers a row: effective temperature in units of 1000 K, [Fe/H], log g. Ids may
 repeat: the measurement with the smallest error of the temperature, then of [Fe/H], then of log g is kept, and their number
-counted. Ids below 1 and 999999 stand for stars without a Gaia source. Nothing is masked: the table is as good as its maker.
+counted. Ids of 0, -1, -9999 and 999999 stand for stars without a Gaia source. Nothing is masked: the table is as good as its
+maker.
 """
 
 from lake.declaration import Raw, Relation
@@ -25,7 +26,7 @@ SURVEY = Survey(
     | {name: Raw("params_est", unit=unit, element=k) for k, (name, unit) in enumerate(_ORDER)}
     | {f"{name}_error": Raw("params_err", unit=unit, element=k) for k, (name, unit) in enumerate(_ORDER)},
     required=("source_id", "teff", "fe_h", "logg"),
-    missing={"source_id": (0, -1, 999999)},
+    missing={"source_id": (0, -1, -9999, 999999)},
     duplicates="best",
     best=("teff_error", "fe_h_error", "logg_error"),
     relations=(

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lake.declaration import Http, Override, Position, Raw, Relation
-from lake.survey import Survey
+from lake.survey import Survey, beyond
 
 _LABELS = ("teff", "teff_error", "logg", "logg_error", "fe_h", "fe_h_error")
 _FILE = "dr8_v2.0_LRS_stellar.csv.gz"
@@ -83,6 +83,10 @@ SURVEY = Survey(
         "fe_h",
     ),
     missing=dict.fromkeys((*_LABELS, *_BANDS, *_MEASURED), (-9999.0,)),
+    masks=(
+        *(beyond(f"{name}_error") for name in ("teff", "logg", "fe_h", "alpha_m", "redshift", "radial_velocity")),
+        beyond("radial_velocity", "radial_velocity_error"),
+    ),
     made=("lamost_spec_id",),
     clean=_name_spectra,
     match=Position(epoch=2005.0, radius=2.0),

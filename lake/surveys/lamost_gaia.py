@@ -8,7 +8,7 @@ limits that the authors advise.
 """
 
 from lake.declaration import Raw, Relation
-from lake.survey import Survey
+from lake.survey import Survey, beyond
 
 _LABELS = {
     "teff": ("TEFF_PASTEL", "err_teff_pastel"),
@@ -37,6 +37,7 @@ SURVEY = Survey(
     columns={"source_id": Raw("source_id"), "object_ra": Raw("ra_obs"), "object_dec": Raw("dec_obs"), **_COLUMNS},
     required=("source_id", "teff", "logg", "fe_h"),
     missing={"source_id": (0, -9999), **dict.fromkeys(_COLUMNS, (-9999.0, -99999.0))},
+    masks=(*(beyond(f"{name}_error") for name in _LABELS), beyond("radial_velocity", "radial_velocity_error")),
     duplicates="best",
     best=("teff_error",),
     # Dust reddens many stars of the disc, hence the share of outliers; a wrong key shows in the scatter.

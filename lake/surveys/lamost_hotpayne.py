@@ -7,7 +7,7 @@ Abundances of hot stars suffer from the models' local equilibrium (the paper's s
 """
 
 from lake.declaration import Position, Raw, Relation
-from lake.survey import Survey
+from lake.survey import Survey, beyond
 
 SURVEY = Survey(
     name="lamost_hotpayne",
@@ -35,10 +35,12 @@ SURVEY = Survey(
         "vmic_error": Raw("e_vmic"),
     },
     required=("lamost_spec_id", "object_ra", "object_dec", "teff", "teff_error"),
+    masks=tuple(beyond(f"{name}_error") for name in ("teff", "logg", "fe_h", "vsini", "vmic")),
     match=Position(epoch=2005.0, radius=2.0),
     duplicates="best",
     # No signal-to-noise ratio is verified; of one star's spectra the formal error tells the best.
     best=("teff_error",),
-    # Dust changes the colours of hot stars more than their temperature does, so this relation is weak.
-    relations=(Relation("teff", against=(("phot_bp_mean_mag", "phot_rp_mean_mag"),), tolerance=15000.0, scatter=0.98),),
+    # Dust changes the colours of hot stars more than their temperature does. GSP-Phot has tried to take it off, with less
+    # success the hotter they are: how well it agrees with these labels is our estimate, on the cautious side.
+    relations=(Relation("teff", against=("teff_gspphot",), tolerance=5000.0, outliers=0.3, scatter=0.9),),
 )

@@ -3,7 +3,8 @@
 Files: results of the query below. ``panstarrs1_best_neighbour`` has one row per Gaia source; several sources may share one
 object (``number_of_mates`` counts the others, and the light of all of them is in its magnitudes). ``panstarrs1_original_valid``
 keeps objects with two detections or more and with GOOD set (Gaia DR2 documentation, 14.4.4). -999 stands for null.
-Flags: MAST, "PS1 Object Flags" (ObjectInfoFlags, ObjectQualityFlags). Saturation: Magnier et al. 2013, ApJS 205, 20.
+Flags: MAST, "PS1 Object Flags" (ObjectInfoFlags, ObjectQualityFlags). Saturation: Magnier et al. 2013, ApJS 205, 20. Faint
+limits: 5 sigma of the stacks (Chambers et al. 2016), which no mean of single exposures reaches; not verified against the paper.
 """
 
 from lake.declaration import Adql, Mask, Raw, Relation, Where
@@ -11,7 +12,8 @@ from lake.survey import Survey, same
 
 # Stars brighter than this are saturated in single exposures [mag].
 _SATURATED = {"g": 13.5, "r": 13.5, "i": 13.5, "z": 13.0, "y": 12.0}
-_LEAST_ERROR = 1e-6
+_FAINTEST = {"g": 23.3, "r": 23.2, "i": 23.1, "z": 22.3, "y": 21.4}
+_LEAST_ERROR, _LARGEST_ERROR = 1e-6, 1.0
 _BANDS = tuple(_SATURATED)
 _PAIR = {band: (f"ps1_{band}_mag", f"ps1_{band}_mag_error") for band in _BANDS}
 _COLOUR = ("phot_bp_mean_mag", "phot_rp_mean_mag")
@@ -24,7 +26,7 @@ SURVEY = Survey(
     citation="Chambers et al. 2016, arXiv:1612.05560; Marrese et al. 2022, Gaia DR3 documentation, chapter 15",
     licence="Pan-STARRS1 Science Consortium and STScI, public; ESA/Gaia/DPAC, CC BY-SA 3.0 IGO; credit required",
     source="https://gea.esac.esa.int/archive/",
-    patterns=("panstarrs1*",),
+    patterns=("panstarrs1_dr1*", "panstarrs1.*"),
     dialects=("fits", "archive_csv", "votable"),
     columns=same("source_id")
     | {"ps1_id": Raw("obj_id")}
@@ -33,7 +35,7 @@ SURVEY = Survey(
     | {"ps1_info_flags": Raw("obj_info_flag"), "ps1_quality_flags": Raw("quality_flag")}
     | {"ps1_n_detections": Raw("n_detections"), "match_separation": Raw("angular_distance")}
     | same("number_of_neighbours number_of_mates xm_flag"),
-    required=("source_id", "ps1_id", *(name for pair in _PAIR.values() for name in pair)),
+    required=("source_id", "ps1_id", *(name for pair in _PAIR.values() for name in pair), "ps1_info_flags"),
     # Only the match to DR2 had these columns; its ids name other sources.
     foreign={"best_neighbour_multiplicity": "Gaia DR2", "gaia_astrometric_params": "Gaia DR2"},
     missing={name: (-999,) for pair in _PAIR.values() for name in pair} | {"ps1_n_detections": (-999,)},
@@ -86,14 +88,17 @@ SURVEY = Survey(
         # Most of the light measured was an asteroid's.
         *(Mask(_PAIR[band], Where("ps1_info_flags", bits=("MOST_SOLSYS_DET",))) for band in _BANDS),
         *(Mask(_PAIR[band], Where(f"ps1_{band}_mag", below=_SATURATED[band])) for band in _BANDS),
+        *(Mask(_PAIR[band], Where(f"ps1_{band}_mag", above=_FAINTEST[band])) for band in _BANDS),
         # An error of zero comes from saturated or single detections and would outweigh everything.
         *(Mask(_PAIR[band], Where(f"ps1_{band}_mag_error", below=_LEAST_ERROR)) for band in _BANDS),
+        *(Mask(_PAIR[band], Where(f"ps1_{band}_mag_error", above=_LARGEST_ERROR)) for band in _BANDS),
     ),
     duplicates="best",
     best=("match_separation", "-ps1_n_detections"),
     relations=(
         Relation("ps1_r_mag", against=("phot_g_mean_mag", _COLOUR), tolerance=0.5),
-        Relation(("ps1_g_mag", "ps1_i_mag"), against=(_COLOUR,), tolerance=0.5),
+        # BP of faint red sources is far too bright, hence the share of outliers.
+        Relation(("ps1_g_mag", "ps1_i_mag"), against=(_COLOUR,), tolerance=0.5, outliers=0.25),
     ),
     fetch=Adql(
         "SELECT x.source_id, p.obj_id, "

@@ -9,7 +9,7 @@ that the service answers asynchronous requests, which some users report as refus
 """
 
 from lake.declaration import Adql, Mask, Raw, Relation, Where
-from lake.survey import Survey
+from lake.survey import Survey, beyond
 
 _QUERY = """
 SELECT x.source_id, m.rave_obs_id, o.ra_input, o.dec_input, s.hrv_sparv, s.hrv_error_sparv,
@@ -59,7 +59,11 @@ SURVEY = Survey(
     required=("source_id", "teff", "logg", "m_h", "madera_convergence"),
     # About 0.2 % of the observations have no Gaia source.
     missing={"source_id": (0,)},
-    masks=(Mask((*_LABELS, *(f"{label}_error" for label in _LABELS)), Where("madera_convergence", other_than=(0, 2, 3, 4))),),
+    masks=(
+        Mask((*_LABELS, *(f"{label}_error" for label in _LABELS)), Where("madera_convergence", other_than=(0, 2, 3, 4))),
+        *(beyond(f"{name}_error") for name in (*_LABELS, "radial_velocity")),
+        beyond("radial_velocity", "radial_velocity_error"),
+    ),
     duplicates="best",
     best=("-snr",),
     # Dust reddens many stars of the disc, hence the share of outliers; a wrong key shows in the scatter.

@@ -106,7 +106,7 @@ SURVEY = Survey(
     citation="Albareti et al. 2017, ApJS 233, 25; Marrese et al. 2022, Gaia DR3 documentation, chapter 15",
     licence="SDSS, public; ESA/Gaia/DPAC, CC BY-SA 3.0 IGO; credit required",
     source="https://gea.esac.esa.int/archive/",
-    patterns=("sdss*",),
+    patterns=("sdss_dr13*", "sdss.*"),
     dialects=("fits", "archive_csv", "votable", "sdss_csv"),
     columns=same("source_id")
     | {"sdss_id": Raw("objid")}
@@ -115,7 +115,8 @@ SURVEY = Survey(
     | {f"sdss_flags_{band}": Raw(f"flags_{band}") for band in _BANDS}
     | {"match_separation": Raw("angular_distance")}
     | same("number_of_neighbours number_of_mates xm_flag"),
-    required=("source_id", "sdss_id", *(name for pair in _PAIR.values() for name in pair)),
+    # Without flags saturated stars would pass for good ones, so files without them are refused.
+    required=("source_id", "sdss_id", *(name for band in _BANDS for name in (*_PAIR[band], f"sdss_flags_{band}"))),
     # Only the match to DR2 had these columns; its ids name other sources.
     foreign={"best_neighbour_multiplicity": "Gaia DR2", "gaia_astrometric_params": "Gaia DR2"},
     missing={name: (-9999,) for pair in _PAIR.values() for name in pair},
@@ -125,7 +126,8 @@ SURVEY = Survey(
     best=("match_separation", "sdss_r_mag_error"),
     relations=(
         Relation("sdss_r_mag", against=("phot_g_mean_mag", _COLOUR), tolerance=0.5),
-        Relation(("sdss_g_mag", "sdss_i_mag"), against=(_COLOUR,), tolerance=0.5),
+        # BP of faint red sources is far too bright, hence the share of outliers.
+        Relation(("sdss_g_mag", "sdss_i_mag"), against=(_COLOUR,), tolerance=0.5, outliers=0.25),
     ),
     fetch=Adql(
         "SELECT x.source_id, s.objid, "

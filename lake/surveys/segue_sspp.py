@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lake.declaration import Http, Mask, Position, Raw, Relation, Where
-from lake.survey import Survey
+from lake.survey import Survey, beyond
 
 _LABELS = ("teff", "teff_error", "logg", "logg_error", "fe_h", "fe_h_error")
 _MEASURED = ("radial_velocity", "radial_velocity_error", "snr", "segue_g_mag")
@@ -55,7 +55,11 @@ SURVEY = Survey(
     missing=dict.fromkeys((*_LABELS, *_MEASURED), (-9999.0,)),
     made=("sspp_star_flag",),
     clean=_first_letter,
-    masks=(Mask(_LABELS, Where("sspp_star_flag", other_than=("n", "l", "N"))),),
+    masks=(
+        Mask(_LABELS, Where("sspp_star_flag", other_than=("n", "l", "N"))),
+        *(beyond(name) for name in (*_LABELS, *_MEASURED) if name.endswith("_error") or name == "snr"),
+        beyond("radial_velocity", "radial_velocity_error"),
+    ),
     match=Position(epoch=2004.0, radius=2.0),
     duplicates="best",
     best=("-snr",),

@@ -8,7 +8,7 @@ so its names and source_ids repeat. Not verified: as in the other table.
 
 from lake.declaration import Http, Raw, Relation
 from lake.survey import Survey
-from lake.surveys.spectrotranslator_g2a import BEST, label_columns, limits, tell_order
+from lake.surveys.spectrotranslator_g2a import BEST, flag_columns, label_columns, limits, tell_order
 
 SURVEY = Survey(
     name="spectrotranslator_a2g",
@@ -26,15 +26,7 @@ SURVEY = Survey(
     | label_columns("[M/H]", "metallicity", (308, 329), (331, 352), (354, 375), (377, 398), (400, 421), (423, 443))
     | label_columns("[Mg/Fe]", "mg_fe", (445, 466), (468, 489), (491, 512), (514, 535), (537, 558), (560, 580))
     | label_columns("HV", "velocity", (582, 603), (605, 626), (628, 648), (650, 671), (673, 694), (696, 716))
-    | {
-        "intrinsic_input_missing": Raw("Flagmii", at=(718, 722)),
-        "extrinsic_input_missing": Raw("Flagmie", at=(724, 728)),
-        "translator_comment": Raw("Com", at=(730, 890)),
-        "intrinsic_input_covered": Raw("QflagIi", at=(892, 896)),
-        "intrinsic_output_covered": Raw("QflagOi", at=(898, 902)),
-        "extrinsic_input_covered": Raw("QflagIe", at=(904, 908)),
-        "extrinsic_output_covered": Raw("QflagOe", at=(910, 913)),
-    },
+    | flag_columns((718, 722), (724, 728), (730, 890), (892, 896), (898, 902), (904, 908), (910, 913)),
     required=("source_id", "apogee_id", "teff_p50"),
     missing={"source_id": (0, -1, -9999)},
     masks=limits(),

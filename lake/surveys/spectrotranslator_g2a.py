@@ -21,6 +21,15 @@ from lake.declaration import Http, Mask, Raw, Relation, Where
 from lake.survey import Survey
 
 LABELS = ("teff", "logg", "metallicity", "mg_fe", "velocity")
+_FLAGS = {
+    "intrinsic_input_missing": "Flagmii",
+    "extrinsic_input_missing": "Flagmie",
+    "translator_comment": "Com",
+    "intrinsic_input_covered": "QflagIi",
+    "intrinsic_output_covered": "QflagOi",
+    "extrinsic_input_covered": "QflagIe",
+    "extrinsic_output_covered": "QflagOe",
+}
 BEST = (
     *("intrinsic_input_missing", "-intrinsic_input_covered", "-intrinsic_output_covered", "-extrinsic_input_covered"),
     *("extrinsic_input_missing", "teff_systematic"),
@@ -33,6 +42,11 @@ def label_columns(raw: str, canonical: str, *at: tuple[int, int]) -> dict[str, R
     spelled = [f"{raw}{percent}" for percent in PERCENTILES]
     pairs = zip((*names, f"{canonical}_systematic"), (*spelled, f"e_{raw}50"), at, strict=True)
     return {name: Raw(said, at=place) for name, said, place in pairs}
+
+
+def flag_columns(*at: tuple[int, int]) -> dict[str, Raw]:
+    """Return the flags and the comment, which end every record, at their bytes."""
+    return {name: Raw(said, at=place) for (name, said), place in zip(_FLAGS.items(), at, strict=True)}
 
 
 def limits() -> tuple[Mask, ...]:
@@ -74,15 +88,7 @@ SURVEY = Survey(
     | label_columns("[Fe/H]", "metallicity", (319, 340), (342, 363), (365, 386), (388, 409), (411, 432), (434, 454))
     | label_columns("[Mg/Fe]", "mg_fe", (456, 477), (479, 500), (502, 523), (525, 546), (548, 569), (571, 591))
     | label_columns("HV", "velocity", (593, 614), (616, 637), (639, 660), (662, 683), (685, 706), (708, 728))
-    | {
-        "intrinsic_input_missing": Raw("Flagmii", at=(730, 734)),
-        "extrinsic_input_missing": Raw("Flagmie", at=(736, 740)),
-        "translator_comment": Raw("Com", at=(742, 901)),
-        "intrinsic_input_covered": Raw("QflagIi", at=(903, 907)),
-        "intrinsic_output_covered": Raw("QflagOi", at=(909, 913)),
-        "extrinsic_input_covered": Raw("QflagIe", at=(915, 919)),
-        "extrinsic_output_covered": Raw("QflagOe", at=(921, 924)),
-    },
+    | flag_columns((730, 734), (736, 740), (742, 901), (903, 907), (909, 913), (915, 919), (921, 924)),
     required=("source_id", "sobject_id", "teff_p50"),
     missing={"source_id": (0, -1, -9999)},
     masks=limits(),

@@ -22,7 +22,7 @@ SURVEY = Survey(
     citation="Skrutskie et al. 2006, AJ 131, 1163; Marrese et al. 2022, Gaia DR3 documentation, chapter 15",
     licence="2MASS (University of Massachusetts and IPAC/Caltech), public; ESA/Gaia/DPAC, CC BY-SA 3.0 IGO; credit required",
     source="https://gea.esac.esa.int/archive/",
-    patterns=("tmass*", "twomass*"),
+    patterns=("tmass_psc*", "twomass*"),
     dialects=("fits", "archive_csv", "votable"),
     columns=same("source_id")
     | {"tmass_id": Raw("designation")}

@@ -5,21 +5,25 @@ not primary stand in their neighbour too, and are left out. A band without a det
 Positions are means over images of 2010-2011 and of 2014 to 2019, two visits a year: the mean epoch is 2016.0 by that count
 (our estimate; a source moves less than the radius in between unless it is faster than 0.1 arcsec a year or so).
 Bits of the flags: Schlafly et al. 2019, Tables 4 and 5, as other readers of the catalogue spell them (paper not verified).
-Cuts on fracflux, qf and error are left to whoever uses the magnitudes; only ghosts and latent images are condemned here.
+Cuts on fracflux, qf and error are left to whoever uses the magnitudes; only ghosts, latent images, and magnitudes of fluxes no
+larger than their errors are condemned here.
 """
 
 import numpy as np
 import pyarrow as pa
 
 from lake.columns import column
-from lake.declaration import Mask, Position, Raw, Relation, Where
-from lake.survey import Survey
+from lake.declaration import Http, Mask, Position, Raw, Relation, Where
+from lake.survey import Survey, beyond
 
 _BANDS = ("w1", "w2")
 _PARTS = ("flux", "flux_error", "fracflux", "qf", "rchi2")
 _RAW = {"flux_error": "dflux"}
 _LEAST_FLUX = 1e-6  # Vega nanomaggies; 37.5 mag
 _ZERO_POINT = 22.5
+_FOLDER = "https://portal.nersc.gov/project/cosmo/data/unwise/neo6/unwise-catalog/cat/"
+# Files of one band are called <tile>.<band>.cat.fits: none of ours.
+_TILES = "????[mp]???.cat.fits"
 _COADD_BITS = {
     "BRIGHT_STAR": 0,
     "DIFFRACTION_SPIKE": 1,
@@ -65,14 +69,17 @@ SURVEY = Survey(
     kind="photometry",
     citation="Schlafly, Meisner & Green 2019, ApJS 240, 30; Meisner et al. 2021, RNAAS 5, 200",
     licence="public; credit WISE and NEOWISE (NASA/JPL-Caltech)",
-    source="https://portal.nersc.gov/project/cosmo/data/unwise/neo6/unwise-catalog/cat/",
-    patterns=("*.cat.fits", "*.cat.fits.gz"),
+    source=_FOLDER,
+    patterns=(_TILES, f"{_TILES}.gz"),
     dialects=("fits",),
     columns={"object_ra": Raw("ra"), "object_dec": Raw("dec"), "unwise_id": Raw("unwise_objid"), "unwise_primary": Raw("primary")}
     | {f"unwise_{band}_{part}": Raw(_RAW.get(part, part), element=k) for k, band in enumerate(_BANDS) for part in _PARTS}
     | {f"unwise_flags_{band}": Raw("flags_unwise", element=k) for k, band in enumerate(_BANDS)}
     | {f"unwise_info_flags_{band}": Raw("flags_info", element=k) for k, band in enumerate(_BANDS)},
-    required=("object_ra", "object_dec", "unwise_primary", *(f"unwise_{band}_{part}" for band in _BANDS for part in _PARTS[:2])),
+    required=(
+        *("object_ra", "object_dec", "unwise_primary"),
+        *(f"unwise_{name}" for band in _BANDS for name in (f"{band}_flux", f"{band}_flux_error", f"flags_{band}")),
+    ),
     match=Position(epoch=2016.0, radius=0.5),
     made=tuple(f"unwise_{band}_{what}" for band in _BANDS for what in ("mag", "mag_error")),
     flags={f"unwise_flags_{band}": _COADD_BITS for band in _BANDS} | {f"unwise_info_flags_{band}": _INFO_BITS for band in _BANDS},
@@ -89,9 +96,19 @@ SURVEY = Survey(
             )
             for band in _BANDS
         ),
+        *(beyond(f"unwise_{band}_mag_error", f"unwise_{band}_mag") for band in _BANDS),
     ),
     drops=(Where("unwise_primary", below=1),),
     duplicates="best",
-    relations=(Relation("unwise_w1_mag", against=("phot_g_mean_mag", ("phot_bp_mean_mag", "phot_rp_mean_mag")), tolerance=1.0),),
+    fetch=Http(listing=_FOLDER, names=_TILES),
+    # Crowded fields blend many sources into one of WISE's pixels, hence the share of outliers.
+    relations=(
+        Relation(
+            "unwise_w1_mag",
+            against=("phot_g_mean_mag", ("phot_bp_mean_mag", "phot_rp_mean_mag")),
+            tolerance=1.0,
+            outliers=0.2,
+        ),
+    ),
     clean=_magnitudes,
 )

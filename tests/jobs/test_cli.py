@@ -10,17 +10,45 @@ import pytest
 
 import lake
 from jobs.cli import main
+from lake.survey import surveys
 
 
 def run(*arguments: str) -> int:
     return main(list(arguments))
 
 
-def test_surveys_lists_every_declaration_with_citation_and_licence(capsys) -> None:
+def test_surveys_lists_every_declaration_on_a_line_of_its_own(capsys) -> None:
     assert run("surveys") == 0
-    said = capsys.readouterr().out
-    for name in ("gaia_dr3_source", "gaia_dr3_xp", "gaia_dr3_xp_correlations", "catwise_andrae2023", "CC BY", "1,811,709,771"):
-        assert name in said
+    lines = capsys.readouterr().out.splitlines()
+    for name, declared in surveys().items():
+        line = next(one for one in lines if one.split()[:1] == [name])
+        assert declared.title in line  # brackets such as those of [mag] as well
+    assert "1,811,709,771" in "".join(lines)
+
+
+@pytest.mark.parametrize("name", list(surveys()))
+def test_surveys_shows_all_of_one(name: str, capsys) -> None:
+    assert run("surveys", name) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    declared = surveys()[name]
+    for text in (declared.citation, declared.licence, declared.source, *declared.tables, *declared.every_column):
+        assert " ".join(text.split()) in said
+    for bits in declared.flags.values():
+        assert all(f"{at} {bit}" in said for bit, at in bits.items())
+
+
+def test_surveys_says_units_bits_masks_and_what_the_files_call_a_column(capsys) -> None:
+    assert run("surveys", "unwise_neo6", "gaia_dr3_xp") == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "position, 0.5 arcsec at 2016" in said
+    assert "left out unwise_primary below 1" in said
+    assert "unwise_flags_w1, unwise_flags_w2 has GHOST or FIRST_LATENT or SECOND_LATENT: unwise_w1_flux" in said
+    assert "unwise_flags_w1, unwise_flags_w2 = 0 BRIGHT_STAR, 1 DIFFRACTION_SPIKE" in said
+    assert "unwise_w2_flux float flux[1] unWISE flux in W2 [Vega nanomaggies: 22.5 mag is 1]" in said
+    assert "object_ra double deg ra" in said
+    assert "gaia_dr3_xp_correlations" in said
+    assert run("surveys", "gaia_dr5") == 1
+    assert "no survey 'gaia_dr5'" in capsys.readouterr().err
 
 
 def test_init_lays_out_the_dr3_grid_unless_another_is_asked_for(tmp_path: Path, capsys) -> None:
@@ -50,7 +78,7 @@ def test_init_says_which_grids_there_are(tmp_path: Path, capsys, flags: list[str
 
 def test_an_unknown_survey_is_answered_with_those_that_exist(tmp_path: Path, capsys) -> None:
     assert run("--lake", str(tmp_path / "lake"), "ingest", "gaia_dr4_xp", "--raw", str(tmp_path)) == 1
-    assert "declared are: catwise_andrae2023, gaia_dr3_source" in capsys.readouterr().err
+    assert "declared are: apogee_astronn_dr17, apogee_dr17" in capsys.readouterr().err
 
 
 def test_without_a_lake_the_flag_is_asked_for(capsys, monkeypatch) -> None:
@@ -144,6 +172,7 @@ def test_an_unwritable_lake_is_an_error_of_one_line(new_lake) -> None:
     code = f"""
 import os, sys
 from jobs.cli import main
+from lake.survey import surveys
 assert main(["--lake", {str(other)!r}, "nightly", "--profile", "serial"]) == 0
 os.setuid(65534)
 sys.exit(main(["--lake", {str(folder)!r}, "nightly", "--profile", "serial"]))

@@ -1,6 +1,8 @@
 """Surveys that stand on others: built after them, built again when they change, and refused with a way out without them."""
 
+import gzip
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,7 @@ import pytest
 from jobs.cli import main
 from jobs.plan import plan
 from lake.root import open_lake
+from lake.survey import survey, surveys
 
 MATCHED = ("gaia_dr3_source", "unwise_neo6", "apogee_dr17", "apogee_latent_ages_dr17", "dust_sfd")
 
@@ -50,10 +53,32 @@ def test_new_sources_rebuild_what_is_matched_with_them_and_leave_the_rest_alone(
     assert open_lake(folder).table("dust_sfd").rows == sky.rows["gaia_dr3_source"]
 
 
-def test_a_survey_of_keys_without_the_other_survey_says_how_to_get_it(new_lake, capsys):
-    folder = new_lake(surveys=("apogee_latent_ages_dr17",))
+def test_a_survey_that_lacks_what_it_stands_on_waits_says_so_and_holds_up_no_other(new_lake, sky, capsys):
+    folder = new_lake(surveys=("gaia_dr3_source", "apogee_latent_ages_dr17"))
+    for _ in range(2):
+        assert nightly(folder) == 1
+        said = capsys.readouterr().err
+        assert "all else is published" in said
+        assert "apogee_latent_ages_dr17 gets its source_ids from the files of apogee_dr17" in said
+        assert set(open_lake(folder).published) == {"gaia_dr3_source"}
+    assert run(folder, "plan") == 0
+    assert "waiting" in capsys.readouterr().out
+    shutil.copytree(sky.folder / "apogee_dr17", folder / "raw" / "apogee_dr17")
+    assert nightly(folder) == 0
+    assert "apogee_latent_ages_dr17" in open_lake(folder).published
+
+
+def test_a_table_without_rows_does_not_take_the_place_of_one_with_rows(new_lake, sky, tmp_path, capsys):
+    folder = new_lake(surveys=("gaia_dr3_source",))
+    assert run(folder, "ingest", "pristine", "--raw", str(sky.folder / "pristine"), "--profile", "serial") == 0
+    assert nightly(folder) == 0
+    before = open_lake(folder).published
+    empty = tmp_path / "empty.csv"
+    empty.write_text(gzip.decompress(sky.files["pristine"][0].read_bytes()).decode().splitlines()[0] + "\n")
+    assert run(folder, "ingest", "pristine", "--replace", "--raw", str(empty), "--profile", "serial") == 0
     assert nightly(folder) == 1
-    assert "apogee_latent_ages_dr17 gets its source_ids from the files of apogee_dr17" in capsys.readouterr().err
+    assert "has no rows, but" in capsys.readouterr().err
+    assert open_lake(folder).published == before
 
 
 @pytest.mark.parametrize("name", ["unwise_neo6", "dust_sfd"])
@@ -105,3 +130,20 @@ def test_a_refused_file_leaves_no_survey_behind_that_later_nights_would_fail_on(
     assert run(folder, "ingest", "apogee_latent_ages_dr17", "--raw", str(wrong), "--profile", "serial") == 1
     assert nightly(folder) == 0
     assert set(open_lake(folder).published) == {"gaia_dr3_source"}
+
+
+def test_check_verifies_what_it_could_not_before_and_what_is_asked_anew(new_lake, sky, capsys, monkeypatch):
+    folder = new_lake(surveys=("tmass_psc",))
+    assert nightly(folder) == 0
+    shutil.copytree(sky.folder / "gaia_dr3_source", folder / "raw" / "gaia_dr3_source")
+    assert run(folder, "ingest", "gaia_dr3_source", "--profile", "serial") == 0
+    capsys.readouterr()
+    assert run(folder, "check", "--profile", "serial") == 0
+    said = capsys.readouterr().out
+    assert "matches verified: tmass_ks_mag" in said
+    assert nightly(folder) == 0
+    declared = survey("tmass_psc")
+    stricter = replace(declared, relations=tuple(replace(one, tolerance=1e-4) for one in declared.relations))
+    monkeypatch.setitem(surveys(), "tmass_psc", stricter)
+    assert nightly(folder) == 1
+    assert "tmass_psc: its rows do not belong to their sources" in capsys.readouterr().err

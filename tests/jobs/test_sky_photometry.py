@@ -6,10 +6,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from jobs import sky_photometry, sky_unwise
 from jobs.dialects import write
 from jobs.sky import raw_table
 from jobs.sky_dust import SURVEYS as MAPS
-from jobs.sky_photometry import SURVEYS, true_magnitudes
+from jobs.sky_photometry import true_magnitudes
 from jobs.sky_plan import Part, Plan
 from jobs.sky_population import population
 from jobs.sky_source import source_columns
@@ -24,6 +25,7 @@ from lake.validate import check
 from lake.verify import verify
 
 STARS = 2500
+SURVEYS = {**sky_photometry.SURVEYS, **sky_unwise.SURVEYS}
 pytestmark = pytest.mark.filterwarnings("ignore:.*:DeprecationWarning:gaiaxpy", "ignore:.*:FutureWarning:gaiaxpy")
 
 

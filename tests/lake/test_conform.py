@@ -1,6 +1,7 @@
 """Odd columns and values: each is read right, or refused with file, column, row, value and count."""
 
 import gzip
+from dataclasses import replace
 
 import h5py
 import numpy as np
@@ -9,6 +10,8 @@ import pyarrow.compute as pc
 import pytest
 
 from jobs.dialects import write, write_dirty
+from lake.conform import conform
+from lake.errors import SurveyError
 from lake.readers import read
 from lake.survey import survey
 
@@ -198,3 +201,28 @@ def test_spectra_of_another_release_are_told_by_solution_id(refused, spectra, tm
     wrong = pa.array([1635721458409799680] * len(spectra))
     write(spectra.set_column(1, "solution_id", wrong), path, "archive_csv")
     refused(path, XP, "column 'solution_id'", "12 such rows", "dr3")
+
+
+def test_an_id_in_text_that_no_64_bits_hold_is_refused_with_its_row(refused, tmp_path):
+    labels = survey("lamost_gaia")
+    path = tmp_path / "raw.fits"
+    columns = {"source_id": [str(ID), "9999999999999999999"], "TEFF_PASTEL": [5e3, 5e3], "LOGG_PASTEL": [4.0, 4.0]}
+    write(pa.table({**columns, "FEH_PASTEL": [0.0, 0.0]}), path, "fits")
+    refused(path, labels, "column 'source_id'", "row 2", "expected a 64-bit integer, found the text '9999999999999999999'")
+
+
+def test_the_row_of_a_bad_id_is_that_of_the_file_even_behind_rows_without_id(refused, tmp_path):
+    labels = survey("lamost_gaia")
+    path = tmp_path / "raw.fits"
+    columns = {"source_id": [0, -9999, -7], "TEFF_PASTEL": [5e3] * 3, "LOGG_PASTEL": [4.0] * 3, "FEH_PASTEL": [0.0] * 3}
+    write(pa.table(columns), path, "fits")
+    refused(path, labels, "row 3", "-7 is no Gaia source identifier")
+
+
+def test_a_clean_that_loses_rows_is_refused_for_nobody_would_count_them(small, tmp_path):
+    losing = replace(SOURCE, clean=lambda table: table.slice(1).append_column("parallax_zero_point", table["ra"].slice(1)))
+    path = tmp_path / "raw.fits"
+    write(small(), path, "fits")
+    (batch,) = read(path, losing)
+    with pytest.raises(SurveyError, match=r"`clean` was given 3 rows of .*raw.fits and returned 2.*`drops`, which are counted"):
+        conform(batch, losing, path)

@@ -10,7 +10,9 @@ from astropy.coordinates import Distance, SkyCoord, match_coordinates_sky
 from astropy.time import Time
 from astropy_healpix import HEALPix
 
+from jobs.dialects import write
 from lake.crossmatch import EPOCHS, cells_around, crossmatch, directions, moved, nearest
+from lake.errors import LakeError
 from lake.partition import BASE_SHIFT
 from lake.readers import read
 from lake.root import init_lake
@@ -185,3 +187,37 @@ def test_the_pairs_in_the_real_pleiades_field_are_those_of_astropy(shared_data, 
 
 def _lonlat(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.arctan2(vectors[:, 1], vectors[:, 0]) % (2 * np.pi), np.arcsin(np.clip(vectors[:, 2], -1, 1))
+
+
+@pytest.mark.parametrize("others", [0, 10, 100, 5000])
+def test_of_sources_equally_near_the_first_is_taken_whatever_else_was_read(others):
+    rng = np.random.default_rng(7)
+    far = directions(rng.uniform(0, 360, others), rng.uniform(-80, 0, others))
+    same = directions(np.full(40, 10.0), np.full(40, 5.0))
+    index, _, candidates = nearest(directions(np.array([10.0]), np.array([5.00001])), np.concatenate([far, same]), 1.0)
+    assert index.tolist() == [others]
+    assert candidates.tolist() == [40]
+
+
+def test_the_poles_and_the_meridian_are_places_like_any_other(tmp_path, grid, synthetic, build):
+    ra, dec = np.array([10.0, 2e-5, 200.0]), np.array([89.99999, 0.3, -89.999999])
+    still = np.zeros(3)
+    ids = ids_at(ra, dec)
+    table = source_lake(tmp_path, {"source_id": ids, "ra": ra, "dec": dec, "pmra": still, "pmdec": still}, grid, synthetic, build)
+    found = crossmatch(np.array([190.0, 359.99999, 0.0]), np.array([dec[0], 0.3, -90.0]), table, epoch=2016.0, radius=1.0)
+    assert found.source_id.tolist() == ids.tolist()
+    assert found.separation == pytest.approx([0.072, 0.108, 0.0036], rel=1e-3)
+
+
+def test_sources_without_motions_in_their_files_are_not_carried_to_another_epoch(tmp_path, grid, synthetic, build):
+    declared = survey(SOURCE)
+    ra, dec = np.array([33.0]), np.array([-40.0])
+    raw = {"source_id": ids_at(ra, dec), "ra": ra, "dec": dec, "parallax": [1.0]}
+    path = tmp_path / "sources.fits"
+    write(pa.table(raw | {"phot_g_mean_mag": pa.array([15.0], pa.float32())}), path, "fits")
+    made = init_lake(tmp_path / "lake", grid=grid)
+    (manifest,) = build.ingest(made, declared.name, path).manifests
+    table = Table(made.storage, manifest, grid)
+    assert crossmatch(ra, dec, table, epoch=2016.0, radius=1.0).source_id.tolist() == raw["source_id"].tolist()
+    with pytest.raises(LakeError, match=r"gaia_dr3_source: its raw files lack pmra, pmdec.*from 2016 to 2000; fetch them again"):
+        crossmatch(ra, dec, table, epoch=2000.0, radius=1.0)

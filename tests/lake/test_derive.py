@@ -1,16 +1,21 @@
 """Tables computed from tables: same sources, same files, nothing computed twice."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 
 import lake as lakes
+from lake import parquet
+from lake.build import derivation as derivation_of
 from lake.derive import Derivation, derive, derived_build
 from lake.errors import LakeError
 from lake.ingest import builds, serial
+from lake.ledger import RawFile
 from lake.survey import survey
 from lake.table import Table
 from lake.validate import check
@@ -82,6 +87,38 @@ def test_a_derived_table_has_one_row_per_row_of_the_anchor_and_is_published_like
     assert manifest.account == {"in": 60, "out": 60, "dropped": {}}
     assert manifest.made_of == {"bundle": "toy", **{one.name: one.manifest.build for one in join.tables}}
     assert manifest.edges.tolist() == join.tables[0].manifest.edges.tolist()
+
+
+def test_a_leaf_that_is_too_large_is_written_in_several_row_groups(prepared, build, monkeypatch):
+    where, join = prepared
+    whole = derive(where.storage, join, derivation(Embed([])))
+    monkeypatch.setattr(parquet, "_GROUP_ROWS", 4)
+    cut = derive(where.storage, join, derivation(Embed([]), version="2"))
+    tables = [Table(where.storage, outcome.manifests[0], where.grid) for outcome in (whole, cut)]
+    assert build.whole(tables[0]).equals(build.whole(tables[1]))
+    files = [where.storage.path(part.key) for part in cut.manifests[0].partitions if part.key]
+    groups = [
+        pq.read_metadata(file).row_group(k).num_rows for file in files for k in range(pq.read_metadata(file).num_row_groups)
+    ]
+    assert max(groups) <= 4
+    assert sum(groups) == 60
+
+
+def test_a_survey_is_computed_at_a_bounded_number_of_sources_at_a_time(monkeypatch):
+    called = []
+
+    def function(rows, files):
+        called.append((rows.num_rows, files))
+        return rows
+
+    monkeypatch.setattr("lake.build._ROWS_AT_ONCE", 4)
+    mapped = survey("dust_sfd")
+    mapped = replace(mapped, computed=replace(mapped.computed, function=function))
+    order = derivation_of(mapped, [RawFile(Path("map.fits"), "map.fits", 1, 1, "0")])
+    rows = pa.table({"source_id": np.arange(1, 11), "ra": np.arange(10.0)})
+    assert order.function(rows).equals(rows)
+    assert order.function(rows.slice(0, 0)).num_rows == 0
+    assert called == [(rows, (Path("map.fits"),)) for rows in (4, 4, 2, 0)]
 
 
 def test_deriving_again_does_nothing(prepared):

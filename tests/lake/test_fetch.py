@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jobs import commands
+from jobs import commands, fetching
 from jobs.cli import main
 from jobs.lock import writing
 from lake.account import Account
@@ -26,6 +26,7 @@ from lake.fetch import Outcome, fetch, make_plan
 from lake.ledger import raw_files
 from lake.orders import adql_orders, http_orders
 from lake.root import Lake
+from lake.storage import Storage
 from lake.survey import Survey, same, surveys
 from tests.lake import servers
 from tests.lake.servers import Files, elsewhere, half, no_range, ok, page, status
@@ -195,7 +196,21 @@ def test_a_date_to_come_back_is_understood() -> None:
     error = refusal(503, "", formatdate(time.time() + 60, usegmt=True))
     assert isinstance(error, TransientError)
     assert 57 < (error.wait or 0) <= 60
-    assert getattr(refusal(503, "", "soon"), "wait", 1) is None
+    for odd in ("soon", "\u00b2", "Mon, 01 Jan 99999999999 00:00:00 GMT", "9" * 5000):
+        assert getattr(refusal(503, "", odd), "wait", 1) is None
+
+
+def test_headers_that_hold_no_number_stop_nothing(host, at) -> None:
+    url, files = host
+
+    def odd(asked: servers.FileHandler, content: bytes, tag: str) -> None:
+        asked.answer(200, content, Content_Length="\u00b2", Connection="close")
+        asked.hang_up()
+
+    files.add("part_7.csv.gz", table(7), odd)
+    files.add("_MD5SUM.txt", files.listing(), odd)
+    assert at("part_1.csv.gz", "part_7.csv.gz").whole
+    assert at(urls=(), listing=f"{url}/_MD5SUM.txt", names="part_*").whole
 
 
 def test_a_server_that_never_answers_is_given_up_and_the_others_are_fetched(host, at, new_lake: Lake) -> None:
@@ -405,6 +420,16 @@ def test_a_server_that_is_dead_is_not_asked_for_thousands_of_files(host, at, new
     assert not outcome.whole
 
 
+def test_files_that_failed_before_are_asked_for_last(host, at) -> None:
+    _, files = host
+    for k in range(5):
+        files.script[f"part_{k}.csv.gz"] = [servers.reset] if k < 2 else [ok]
+    few = dataclasses.replace(QUICK, dead=2)
+    assert len(at(jobs=1, patience=few).left) == 3
+    outcome = at(jobs=1, patience=few)
+    assert (len(outcome.fetched), len(outcome.failed)) == (3, 2)
+
+
 def test_a_full_disk_stops_the_run_with_what_to_do_and_keeps_what_is_there(host, at, new_lake: Lake) -> None:
     _, files = host
     at("part_1.csv.gz")
@@ -464,6 +489,46 @@ def test_a_listing_that_is_none_is_refused(host, at) -> None:
     assert at(urls=(), listing=f"{url}/_MD5SUM.txt", names="part_*").whole
 
 
+INDEX = """<!DOCTYPE HTML><html><head><title>Index of /cat</title></head><body><h1>Index of /cat</h1><table>
+<tr><th><a href="?C=N;O=D">Name</a></th><th><a href="?C=M;O=A">Last modified</a></th></tr>
+<tr><td><a href="/">Parent Directory</a></td></tr>
+<tr><td><a href="part_1.csv.gz">part_1.csv.gz</a></td><td>2020-05-04</td></tr>
+<tr><td><A HREF="/cat/part_2.csv.gz">part_2.csv.gz</A></td></tr>
+<tr><td><a href="%70art_3.csv.gz">part_3.csv.gz</a></td></tr>
+<tr><td><a href="other.csv.gz">other</a> <a href="sub/part_4.csv.gz">below</a> <a href="../part_4.csv.gz">above</a></td></tr>
+<tr><td><a href="https://example.org/cat/part_4.csv.gz">elsewhere</a> <a name="part_4.csv.gz">no link</a> <a>none</a></td></tr>
+</table></body></html>"""
+
+
+def test_the_index_page_of_a_folder_names_the_files_in_it(host, at, new_lake: Lake) -> None:
+    url, files = host
+    for k in (1, 2, 3):
+        files.add(f"cat/part_{k}.csv.gz", table(k))
+    files.add("cat/", INDEX.encode())
+    assert at(urls=(), listing=f"{url}/cat/", names="part_?.csv.gz").fetched == tuple(f"part_{k}.csv.gz" for k in (1, 2, 3))
+    assert raw(new_lake, "part_3.csv.gz").read_bytes() == table(3)
+    with pytest.raises(FetchError, match=r"/cat/: no \*.fits in this listing \(4 links to files beside it\)"):
+        at(urls=(), listing=f"{url}/cat/", names="*.fits")
+    files.add("cat/", files.listing())
+    with pytest.raises(FetchError, match="it holds no page"):
+        at(urls=(), listing=f"{url}/cat/", names="part_?.csv.gz")
+
+
+def test_an_index_page_cannot_name_files_outside_the_folder(host, at, new_lake: Lake) -> None:
+    url, files = host
+    for link in (
+        "..%2f..%2fpart_1.csv.gz",
+        "%2e%2e/part_1.csv.gz",
+        "//part_1.csv.gz",
+        "http://[/part_1.csv.gz",
+        "part_1.csv.gz%00",
+    ):
+        files.add("cat/", f"<html><a href='{link}'>x</a></html>".encode())
+        with pytest.raises(FetchError, match="in this listing|a link that is none|no plain name"):
+            at(urls=(), listing=f"{url}/cat/", names="*part_*")
+    assert names_under(new_lake.storage.path("")) == ["lake.json"]
+
+
 def test_an_account_that_is_damaged_is_named(at, new_lake: Lake) -> None:
     new_lake.storage.write_json("raw/stars_dr1.fetch.json", {"files": ["part_1.csv.gz"]})
     with pytest.raises(LakeError, match=r"stars_dr1.fetch.json: not an account of fetched files"):
@@ -473,8 +538,9 @@ def test_an_account_that_is_damaged_is_named(at, new_lake: Lake) -> None:
 @pytest.mark.parametrize("declared", [one for one in surveys().values() if one.fetch], ids=lambda one: one.name)
 def test_every_declared_request_is_sound(declared: Survey, grid) -> None:
     if isinstance(declared.fetch, Http):
-        listed = declared.fetch.names.replace("*", "000000-003111")
-        orders = http_orders(declared, f"{'0' * 32}  {listed}\n")
+        listed = declared.fetch.names.replace("*", "000000-003111").replace("????[mp]???", "0000m016")
+        page = declared.fetch.listing.endswith("/")
+        orders = http_orders(declared, f"<a href='{listed}'>" if page else f"{'0' * 32}  {listed}\n")
         assert len({order.name for order in orders}) == len(orders) > 0
         return
     assert isinstance(declared.fetch, Adql)
@@ -560,6 +626,21 @@ def test_the_command_counts_what_is_there_and_what_is_not(host, command) -> None
     assert "next: gaialake" in said
 
 
+def test_the_command_says_once_what_it_waits_for_and_gathers_files_by_reason(host, command, monkeypatch) -> None:
+    _, files = host
+    monkeypatch.setattr(fetching, "PATIENCE", QUICK)
+    for k in range(5, 9):
+        files.add(f"part_{k}.csv.gz", table(k), servers.reset)
+    code, said = command("--jobs", "4")
+    assert code == 1
+    assert said.count("asking again in") == 1
+    assert "5 of 9 files" in said
+    (line,) = [one for one in said.splitlines() if "part_5.csv.gz" in one]
+    assert line.split()[:3] == ["4", "failed", "part_5.csv.gz"]
+    assert "given up after 3 tries" in line
+    assert "raw/stars_dr1.fetch.json" in said
+
+
 def test_only_chooses_files_by_name_or_by_pixels(host, command) -> None:
     _, files = host
     files.content.clear()
@@ -611,6 +692,27 @@ def test_a_listing_that_fails_is_told_without_a_traceback(host, command) -> None
     code, said = command(urls=(), listing=f"{url}/absent.txt")
     assert code == 1
     assert "absent.txt: the server does not have it (404)" in said
+
+
+def test_a_large_account_is_not_written_for_every_change_of_a_file(host, at, new_lake: Lake, monkeypatch) -> None:
+    written: list[str] = []
+    write = Storage.write_json
+
+    def slow(self: Storage, key: str, content: object) -> None:
+        written.append(key)
+        time.sleep(0.05)
+        write(self, key, content)
+
+    monkeypatch.setattr(Storage, "write_json", slow)
+    _, files = host
+    for k in range(40):
+        files.add(f"part_{k}.csv.gz", table(k, 20))
+    begun = time.monotonic()
+    assert at(jobs=2).whole
+    assert len(written) <= 3 + (time.monotonic() - begun)
+    held = json.loads(new_lake.storage.read_bytes("raw/stars_dr1.fetch.json"))
+    assert len(held["files"]) == 40
+    assert {one["state"] for one in held["files"].values()} == {"done"}
 
 
 def test_the_account_is_sound_json_while_many_threads_write_it(host, at, new_lake: Lake) -> None:

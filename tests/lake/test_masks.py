@@ -78,10 +78,11 @@ def test_letters_other_than_the_good_ones_condemn_and_null_condemns_nothing(decl
 
 
 def test_the_sign_bit_and_the_last_bit_of_a_64_bit_flag_are_told_apart(declared):
-    flagged = dataclasses.replace(declared, flags={"random_index": {"LAST": 62, "FIRST": 0}}, masks=())
+    flagged = dataclasses.replace(declared, flags={"random_index": {"SIGN": 63, "LAST": 62, "FIRST": 0}}, masks=())
     table = rows(source_id=[1, 2, 3], random_index=[1 << 62, 1, -(1 << 63)])
     assert condemned(table, Where("random_index", bits=("LAST",)), flagged).to_pylist() == [True, False, False]
     assert condemned(table, Where("random_index", bits=("FIRST",)), flagged).to_pylist() == [False, True, False]
+    assert condemned(table, Where("random_index", bits=("SIGN",)), flagged).to_pylist() == [False, False, True]
 
 
 def test_a_bit_that_no_one_named_is_refused_when_the_survey_is_declared(declared):
@@ -92,3 +93,10 @@ def test_a_bit_that_no_one_named_is_refused_when_the_survey_is_declared(declared
 def test_the_names_of_bits_travel_in_the_schema(declared):
     field = declared.schema().field("random_index")
     assert field.metadata[b"bits"] == b"2 EDGE, 3 BLENDED, 18 SATURATED"
+
+
+def test_a_condition_on_what_only_the_match_or_the_merge_adds_is_refused_for_it_would_never_be_asked():
+    matched = survey("unwise_neo6")
+    for name in ("match_candidates", "n_observations"):
+        with pytest.raises(SurveyError, match=f"{name} named in the declaration but not among its columns"):
+            dataclasses.replace(matched, drops=(Where(name, above=1),))

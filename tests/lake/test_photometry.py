@@ -213,14 +213,22 @@ def unwise_rows(rows: int, **columns: object) -> dict[str, object]:
 
 
 def test_a_wise_band_without_flux_has_no_magnitude_and_the_other_band_stands(tmp_path):
-    flux = pa.FixedSizeListArray.from_arrays(f4(1000.0, 0.0, 0.0, 400.0, 1.0, -3.0), 2)
+    flux = pa.FixedSizeListArray.from_arrays(f4(1000.0, 0.0, 0.0, 400.0, 100.0, -3.0), 2)
     done = conformed(UNWISE, unwise_rows(3, flux=flux), tmp_path / "tile.cat.fits")
-    assert done.table["unwise_w1_mag"].to_pylist() == pytest.approx([15.0, None, 22.5])
+    assert done.table["unwise_w1_mag"].to_pylist() == pytest.approx([15.0, None, 17.5])
     assert done.table["unwise_w2_mag"].to_pylist() == pytest.approx([None, 22.5 - 2.5 * np.log10(400.0), None])
     assert done.table["unwise_w1_mag_error"].to_pylist()[0] == pytest.approx(2.5 / np.log(10) * 0.01)
     for name in ("flux", "flux_error", "fracflux", "qf", "rchi2"):
         assert done.table[f"unwise_w2_{name}"].null_count == 2, name
     assert all(np.isfinite(value) for value in done.table["unwise_w1_mag"].drop_null().to_pylist())
+
+
+def test_a_wise_flux_no_larger_than_its_error_stays_a_flux_and_is_no_magnitude(tmp_path):
+    flux = pa.FixedSizeListArray.from_arrays(f4(11.0, 400.0, 9.0, 400.0), 2)  # errors of 10 and 8
+    done = conformed(UNWISE, unwise_rows(2, flux=flux), tmp_path / "tile.cat.fits")
+    assert [value is None for value in done.table["unwise_w1_mag"].to_pylist()] == [False, True]
+    assert done.table["unwise_w1_flux"].to_pylist() == [11.0, 9.0]
+    assert done.table["unwise_w2_mag"].null_count == 0
 
 
 def test_objects_that_stand_in_the_neighbouring_tile_too_are_left_out(tmp_path):

@@ -63,6 +63,10 @@ def test_real_skymapper_magnitudes_come_through_with_empty_cells_as_nulls(field,
     frame = text(shared_data / "skymapper" / f"{field}_SkyM.csv.gz")
     path = tmp_path / "SkyMapper.DR4.master.part001.csv"
     with_ids(frame, "gaia_dr3_id1", gaia_dr3_dist1="0.1").to_csv(path, index=False)
+    with pytest.raises(RawFileError, match=r"required column u_flags .*u_nimaflags"):
+        synthetic.read(path, SKYMAPPER)
+    blank = {f"{band}_{flags}": "0" for band in "uvgriz" for flags in ("flags", "nimaflags")}
+    with_ids(frame, "gaia_dr3_id1", gaia_dr3_dist1="0.1", **blank).to_csv(path, index=False)
     found = synthetic.read(path, SKYMAPPER)
     assert found.num_rows == len(frame) == 2000
     assert found["skymapper_id"].to_pylist() == frame["object_id"].astype("int64").tolist()
@@ -91,7 +95,7 @@ def test_real_pan_starrs_rows_lose_sentinels_saturated_and_errorless_values_and_
         f"{band}MeanPSFMag{end}": f"{band}_mean_psf_mag{ours}" for band in "griz" for end, ours in (("", ""), ("Err", "_error"))
     }
     frame = frame.rename(columns=names)
-    blank = {"y_mean_psf_mag": "-999", "y_mean_psf_mag_error": "-999"}
+    blank = {"y_mean_psf_mag": "-999", "y_mean_psf_mag_error": "-999", "obj_info_flag": "0"}
     with_ids(frame, **blank).to_csv(tmp_path / "panstarrs1.csv", index=False)
     found = synthetic.read(tmp_path / "panstarrs1.csv", PS1)
     assert found["ps1_id"].to_pylist() == frame["obj_id"].astype("int64").tolist()
@@ -128,7 +132,8 @@ def test_real_sdss_rows_keep_all_nineteen_digits_of_their_ids_behind_the_line_of
     frame = text(shared_data / "sdss" / "sdss_311.csv.gz", 1)
     names = {band: f"psfMag_{band}" for band in "ugriz"} | {f"Err_{band}": f"psfMagErr_{band}" for band in "ugriz"}
     path = tmp_path / "sdss.csv"
-    path.write_text("#Table1\n" + with_ids(frame.rename(columns=names)).to_csv(index=False))
+    blank = {f"flags_{band}": "0" for band in "ugriz"}
+    path.write_text("#Table1\n" + with_ids(frame.rename(columns=names), **blank).to_csv(index=False))
     found = synthetic.read(path, SDSS)
     ids = frame["objid"].tolist()
     assert [str(one) for one in found["sdss_id"].to_pylist()] == ids

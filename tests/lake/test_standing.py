@@ -266,7 +266,8 @@ def test_an_override_replaces_values_by_key_and_says_where_each_row_comes_from(d
     assert found["teff"].to_pylist() == [1500.0, 1600.0, 1700.0]
     rows["NAME"] = ["d", "y", None]
     found = build.whole(built(new_lake, declared, rows, beside(new_lake, "madeup_labels")))
-    assert found["teff"].to_pylist() == [9000.0, 1600.0, 1700.0]
+    # Of two rows of d, the one with the larger signal-to-noise ratio is the better one.
+    assert found["teff"].to_pylist() == [9100.0, 1600.0, 1700.0]
     assert found["label_origin"].to_pylist() == ["madeup_labels", "madeup_mixed", "madeup_mixed"]
 
 
@@ -275,4 +276,63 @@ def test_without_files_of_the_other_survey_nothing_is_overridden(declare, new_la
     declared = declare("madeup_mixed", TEFFS)
     found = build.whole(built(new_lake, declared, {"GAIA": [1 << 40], "NAME": ["d"], "TEFF": [1500.0]}, Standing()))
     assert found["teff"].to_pylist() == [1500.0]
+    assert found["label_origin"].to_pylist() == ["madeup_mixed"]
+
+
+def test_a_position_that_is_no_angle_is_counted_and_not_wrapped_around_the_sky(declare, new_lake, sources, build):
+    declared = declare("madeup_sky", BY_POSITION)
+    known = build.whole(sources)
+    ra, dec = known["ra"][3].as_py(), known["dec"][3].as_py()
+    standing = Standing(reference=Reference(new_lake.storage, new_lake.grid, sources.name, sources.manifest.build))
+    rows = {"RA": [ra, ra + 180.0, -9999.0, None], "DEC": [dec, 180.0 - dec, dec, -9999.0], "SNR": [1.0, 2.0, 3.0, 4.0]}
+    table = built(new_lake, declared, rows, standing)
+    assert build.whole(table)["snr"].to_pylist() == [1.0]
+    lost = {"object_ra or object_dec is no angle on the sky": 2, "without a position": 1}
+    assert table.manifest.account == {"in": 4, "out": 1, "dropped": lost}
+
+
+@pytest.mark.parametrize("teffs", [(5000.0, 6000.0, 5000.0), (6000.0, 5000.0, 5000.0), (5000.0, 5000.0, 6000.0)])
+def test_of_observations_that_rank_alike_the_order_of_rows_neither_chooses_nor_counts(teffs, declare, new_lake, build):
+    declared = declare("madeup_labels", LABELS)
+    rows = {"GAIA": [1 << 40] * 3, "NAME": ["a"] * 3, "FLAG": [1] * 3, "TEFF": list(teffs), "SNR": [50.0] * 3}
+    table = built(new_lake, declared, rows, Standing())
+    found = build.whole(table)
+    assert (found["teff"].to_pylist(), found["n_observations"].to_pylist()) == ([5000.0], [2])
+    assert table.manifest.account["dropped"] == {"not the best observation of its source": 1, "same row again": 1}
+
+
+def test_of_several_rows_with_the_same_keys_the_one_that_agrees_is_meant(declare, new_lake, build):
+    declare("madeup_labels", LABELS)
+    declared = declare("madeup_ages", AGES)
+    rows = {"GAIA": ["4345775217221821312"] * 2, "NAME": ["a"] * 2, "FLAG": [1, 2], "TEFF": [1.0] * 2, "SNR": [1.0] * 2}
+    built(new_lake, survey("madeup_labels"), rows, Standing())
+    ages = {"NAME": ["a", "a"], "FLAG": [2, 1], "AGE": [1.0, 2.0]}
+    table = built(new_lake, declared, ages, beside(new_lake, "madeup_labels"))
+    assert build.whole(table)["source_id"].to_pylist() == [4345775217221821312]
+    assert table.manifest.account["dropped"] == {"not the best observation of its source": 1}
+
+
+def test_what_rows_are_matched_with_is_told_by_contents_and_not_by_names(declare):
+    declare("madeup_labels", LABELS)
+    one, other = (
+        Standing({"madeup_labels": Beside("madeup_labels", files)})
+        for files in (((Path("a"), "1"), (Path("b"), "2")), ((Path("a"), "2"), (Path("b"), "1")))
+    )
+    assert one.id == other.id != Standing({"madeup_labels": Beside("madeup_labels", ((Path("a"), "1"),))}).id
+
+
+def test_a_survey_beside_without_rows_gives_no_ids_and_replaces_nothing(declare, new_lake, build):
+    declare("madeup_labels", LABELS)
+    kinds = {"GAIA": pa.int64(), "NAME": pa.string(), "FLAG": pa.int64(), "TEFF": pa.float32(), "SNR": pa.float32()}
+    built(new_lake, survey("madeup_labels"), {name: pa.array([], kind) for name, kind in kinds.items()}, Standing())
+    ages = built(
+        new_lake, declare("madeup_ages", AGES), {"NAME": ["a"], "FLAG": [1], "AGE": [1.0]}, beside(new_lake, "madeup_labels")
+    )
+    assert ages.manifest.account == {
+        "in": 1,
+        "out": 0,
+        "dropped": {"not in madeup_labels, or without source_id there": 1},
+    }
+    mixed = {"GAIA": [1 << 40], "NAME": ["d"], "TEFF": [1500.0]}
+    found = build.whole(built(new_lake, declare("madeup_mixed", TEFFS), mixed, beside(new_lake, "madeup_labels")))
     assert found["label_origin"].to_pylist() == ["madeup_mixed"]

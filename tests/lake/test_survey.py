@@ -6,9 +6,10 @@ from dataclasses import replace
 import pytest
 
 import lake.surveys
-from lake.errors import SurveyError
+from lake import dust
 from lake.declaration import Mark, Raw
-from lake.survey import survey, surveys
+from lake.errors import SurveyError
+from lake.survey import _source, survey, surveys
 
 CATWISE, XP = survey("catwise_andrae2023"), survey("gaia_dr3_xp")
 
@@ -32,6 +33,7 @@ CATWISE, XP = survey("catwise_andrae2023"), survey("gaia_dr3_xp")
         ({"dialects": ()}, "dialects none unknown"),
         ({"dialects": ("xlsx",)}, "dialects xlsx unknown"),
         ({"duplicates": "first"}, "duplicates 'first'"),
+        ({"made": ("parallax_zero_point",)}, "parallax_zero_point in `made`, but there is no `clean`"),
     ],
 )
 def test_a_declaration_that_contradicts_itself_is_refused(changes, says):
@@ -158,3 +160,17 @@ def test_a_raw_column_has_one_meaning():
     declared = surveys()["gaia_dr3_source"]
     with pytest.raises(SurveyError, match="declared twice"):
         replace(declared, columns=dict(declared.columns) | {"parallax": Raw("ra")})
+
+
+def test_functions_of_our_other_modules_decide_the_fingerprint_and_the_vocabulary_does_not(monkeypatch):
+    mapped = surveys()["dust_sfd"]
+    before = replace(mapped).fingerprint
+    assert replace(mapped).fingerprint == before
+    monkeypatch.setitem(mapped.computed.function.__globals__, "galactic", dust.sfd)
+    assert replace(mapped).fingerprint != before
+    assert "COLUMNS = " not in _source(surveys()["unwise_neo6"].clean)
+
+
+def test_a_set_decides_the_fingerprint_whatever_order_it_is_held_in(monkeypatch):
+    monkeypatch.setitem(globals(), "_FACTOR", frozenset({"b", "a"}))
+    assert """_FACTOR = ["'a'", "'b'"]""" in _source(_doubled)

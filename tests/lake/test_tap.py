@@ -14,7 +14,7 @@ from jobs import commands, fetching
 from jobs.cli import main
 from lake.account import Account
 from lake.declaration import Adql
-from lake.download import FetchError, Patience, Watch
+from lake.download import FetchError, GaveUpError, Patience, Watch
 from lake.errors import LakeError
 from lake.fetch import Outcome, fetch, make_plan
 from lake.ledger import raw_files
@@ -367,10 +367,10 @@ def test_ids_are_uploaded_in_chunks_and_only_they_come_back(plus: bool, service,
 
 
 @pytest.fixture
-def credentials(tmp_path: Path) -> Path:
-    """A file with the right user and password."""
+def credentials(service: tuple[str, Archive], tmp_path: Path) -> Path:
+    """A file with the right user and password for the service."""
     path = tmp_path / "login"
-    path.write_text("annie\ns3cret\n")
+    path.write_text(f"annie\ns3cret\n{service[0]}/\n")
     return path
 
 
@@ -399,13 +399,40 @@ def test_a_login_that_is_refused_or_would_travel_in_the_clear_stops_the_fetch(se
     from lake.tap import log_in
 
     wrong = tmp_path / "wrong"
-    wrong.write_text("annie\nguess\n")
+    wrong.write_text(f"annie\nguess\n{service[0]}\n")
     with pytest.raises(FetchError, match="refuses it"):
+        ask(rows=0, login=wrong)
+    wrong.write_text("annie\n")
+    with pytest.raises(LakeError, match="two lines, user and password; found 1"):
         ask(rows=0, login=wrong)
     with pytest.raises(LakeError, match="two lines"):
         ask(rows=0, login=tmp_path / "absent")
     with pytest.raises(FetchError, match="through https:// only"):
         log_in("http://example.org/tap", credentials, Watch(QUICK))
+
+
+@pytest.mark.parametrize("third", ["", "https://example.org/tap\n"], ids=["the Gaia archive's", "another service's"])
+def test_a_login_is_shown_to_no_service_but_its_own(third: str, service, ask, credentials: Path) -> None:
+    url, archive = service
+    credentials.write_text(f"annie\ns3cret\n{third}")
+    outcome = ask(rows=0, login=credentials)
+    assert outcome.whole
+    assert f"{url} was asked without a login" in outcome.notes[0]
+    assert not any("login" in asked for asked in archive.asked)
+    assert set(archive.cookies) == {""}
+
+
+def test_a_service_that_cannot_be_reached_is_given_up_before_its_first_query(new_lake: Lake) -> None:
+    declared = dataclasses.replace(
+        STARS, fetch=Adql(QUERY, column="x.source_id", service="http://127.0.0.1:1/tap", rows=9 * ROWS)
+    )
+    waited: list[str] = []
+    watch = Watch(QUICK, waits=lambda why, _seconds: waited.append(why))
+    plan = make_plan(new_lake.storage, new_lake.grid, declared, watch)
+    with pytest.raises(GaveUpError, match=r"http://127.0.0.1:1/tap: .*Connection refused.*given up after 3 tries"):
+        fetch(new_lake.storage, plan, watch)
+    assert len(waited) == QUICK.tries - 1
+    assert "Connection refused" in waited[0]
 
 
 def test_what_could_not_be_deleted_is_deleted_by_the_next_run(service, ask, new_lake: Lake) -> None:

@@ -1,10 +1,13 @@
 """Right matches pass; scrambled ones, shifted by a row or in part another star's, are found by physics."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from lake.declaration import Relation
-from lake.verify import LEAST_ROWS, Sample, judge
+from lake.survey import survey
+from lake.verify import LEAST_ROWS, Sample, _few, asked, due, judge
 
 KS = Relation("ks", against=("g", ("bp", "rp")), tolerance=0.5, outliers=0.05)
 TEFF = Relation("teff", against=(("bp", "rp"),), tolerance=500.0, outliers=0.15)
@@ -104,3 +107,53 @@ def test_rows_that_no_relation_of_this_strength_could_tell_are_not_called_sound(
     colour = rng.gamma(4.0, 0.3, 60)
     weak = Relation("teff", against=("bp",), tolerance=900.0, scatter=0.98)
     assert judge(weak, sample(weak, rng.normal(5000, 300, 60), colour))["sound"] is None
+
+
+def test_a_column_of_one_value_says_nothing_of_its_stars_and_does_not_pass():
+    _, bright, colour, _ = stars(3000)
+    verdict = judge(KS, sample(KS, np.full(3000, 12.0), bright, colour))
+    assert (verdict["sound"], verdict["scatter"]) == (False, 1.0)
+
+
+def test_values_rounded_to_a_few_steps_are_no_likelier_to_pass_when_scrambled():
+    _, bright, colour, ks = stars(3000)
+    coarse = np.round(2 * ks) / 2
+    assert judge(KS, sample(KS, coarse, bright, colour))["sound"]
+    assert judge(KS, sample(KS, np.random.default_rng(1).permutation(coarse), bright, colour))["sound"] is False
+
+
+def test_a_table_is_verified_again_when_its_relations_change_or_their_tables_arrive(small_lake):
+    declared = survey("tmass_psc")
+    manifest = replace(small_lake.table("gaia_dr3_source").manifest, table="tmass_psc")
+    passed = replace(manifest, checks={"asked": asked(declared), "unverified": ["gaia_dr3_source"]})
+    assert due(passed, declared, ()) == ""
+    assert due(passed, declared, ("gaia_dr3_source",)) == "its matches can now be verified with gaia_dr3_source"
+    stricter = replace(declared, relations=tuple(replace(one, tolerance=0.1) for one in declared.relations))
+    assert stricter.fingerprint == declared.fingerprint
+    assert "by the relations that its declaration asks for now" in due(passed, stricter, ())
+    assert due(replace(manifest, checks=None), stricter, ()) == ""
+    assert due(passed, replace(declared, relations=()), ()) == ""
+
+
+@pytest.mark.parametrize("most", [20_000, 5_000, 500])
+def test_rows_chosen_from_many_are_judged_like_all_of_them(most):
+    ids, bright, colour, ks = stars(50_000)
+    few = _few(Sample(ids, ks, np.stack([bright, colour], axis=1), len(ids)), most)
+    assert (len(few.ids), few.rows) == (most, 50_000)
+    assert judge(KS, few)["sound"]
+    wrong = np.random.default_rng(1).permutation(ks)
+    assert judge(KS, _few(Sample(ids, wrong, np.stack([bright, colour], axis=1), len(ids)), most))["sound"] is False
+
+
+@pytest.mark.parametrize("rows", [90, 150, 300])
+def test_a_weak_relation_tells_right_from_scrambled_as_soon_as_it_judges(rows):
+    weak = Relation("age", against=("alpha",), tolerance=2.0, scatter=0.9)
+    right, wrong = [], []
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        alpha = rng.normal(0, 1, rows)
+        age = 0.8 * alpha + rng.normal(0, 0.6, rows)
+        right.append(judge(weak, sample(weak, age, alpha))["sound"])
+        wrong.append(judge(weak, sample(weak, rng.permutation(age), alpha))["sound"])
+    assert right == [True] * 60
+    assert wrong.count(False) >= 55
