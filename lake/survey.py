@@ -20,6 +20,7 @@ import pyarrow as pa
 from lake.columns import COLUMNS, schema
 from lake.declaration import Adql, Computed, Http, Keys, Long, Mark, Mask, Override, Position, Raw, Relation, Where
 from lake.errors import SurveyError, listing
+from lake.fingerprint import plain, source_of
 
 KINDS = ("astrometry", "spectra", "photometry", "labels", "extinction", "light_curves")
 OBSERVATIONS = "n_observations"
@@ -38,39 +39,6 @@ DIALECTS = (
     "parquet",
     "fixed_width",
 )
-
-
-def _counts(module: str, own: str) -> bool:
-    """Tell whether the source of another function counts: it is of the same module, or of one of ours beside the vocabulary."""
-    return module == own or (module.startswith("lake.") and not module.startswith("lake.columns"))
-
-
-def _source(function: Callable[..., object], seen: frozenset[str] = frozenset()) -> str:
-    """Return the source of a function and of all of ours that it uses: functions, cached ones too, and constants."""
-    parts = [inspect.getsource(function)]
-    codes = [function.__code__]
-    while codes:
-        code = codes.pop()
-        codes.extend(part for part in code.co_consts if inspect.iscode(part))
-        for name in sorted(set(code.co_names) - seen):
-            held = function.__globals__.get(name)
-            held = inspect.unwrap(held) if callable(held) else held
-            if inspect.isfunction(held) and _counts(held.__module__, function.__module__):
-                parts.append(_source(held, seen | {name, function.__name__}))
-            elif isinstance(held, frozenset):
-                parts.append(f"{name} = {sorted(map(repr, held))}")
-            elif isinstance(held, str | int | float | tuple | dict | list):
-                parts.append(f"{name} = {held!r}")
-    return "\n".join(parts)
-
-
-def _plain(part: object) -> object:
-    """Return a part of a declaration as JSON-like content."""
-    if isinstance(part, tuple):
-        return [_plain(one) for one in part]
-    if dataclasses.is_dataclass(part) and not isinstance(part, type):
-        return {"is": type(part).__name__, **{one.name: _plain(getattr(part, one.name)) for one in dataclasses.fields(part)}}
-    return dict(part) if isinstance(part, Mapping) else part
 
 
 def same(names: str) -> dict[str, Raw]:
@@ -331,17 +299,17 @@ class Survey:
     def fingerprint(self) -> str:
         """Hash of all that decides the survey's rows; titles, citations and descriptions do not count."""
         telling = ("required", "lengths", "extensions", "missing", "marks", "foreign", "long", "duplicates")
-        held = {name: _plain(getattr(self, name)) for name in telling}
+        held = {name: plain(getattr(self, name)) for name in telling}
         content: dict[str, object] = {**held, "tolerance": self.tolerance, "release": self.release, "name": self.name}
         # Order counts: columns are stored in it.
         content["columns"] = [[name, dataclasses.asdict(raw)] for name, raw in self.columns.items()]
         content["tables"] = list(self.tables.items())
         content["types"] = {name: [str(COLUMNS[name].type), COLUMNS[name].unit] for name in self.every_column}
         content["bits"] = {name: dict(bits) for name, bits in self.flags.items()}
-        content["rules"] = [_plain(one) for one in (self.match, self.masks, self.drops, self.override, self.ranking)]
+        content["rules"] = [plain(one) for one in (self.match, self.masks, self.drops, self.override, self.ranking)]
         if self.computed:
-            content["computed"] = [self.computed.table, self.computed.needs, _source(self.computed.function)]
-        content["clean"] = _source(self.clean) if self.clean else None
+            content["computed"] = [self.computed.table, self.computed.needs, source_of(self.computed.function)]
+        content["clean"] = source_of(self.clean) if self.clean else None
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

@@ -9,7 +9,8 @@ import lake.surveys
 from lake import dust
 from lake.declaration import Mark, Raw
 from lake.errors import SurveyError
-from lake.survey import _source, survey, surveys
+from lake.fingerprint import source_of
+from lake.survey import survey, surveys
 
 CATWISE, XP = survey("catwise_andrae2023"), survey("gaia_dr3_xp")
 
@@ -168,9 +169,9 @@ def test_functions_of_our_other_modules_decide_the_fingerprint_and_the_vocabular
     assert replace(mapped).fingerprint == before
     monkeypatch.setitem(mapped.computed.function.__globals__, "galactic", dust.sfd)
     assert replace(mapped).fingerprint != before
-    assert "COLUMNS = " not in _source(surveys()["unwise_neo6"].clean)
+    assert "COLUMNS = " not in source_of(surveys()["unwise_neo6"].clean)
 
 
 def test_a_set_decides_the_fingerprint_whatever_order_it_is_held_in(monkeypatch):
     monkeypatch.setitem(globals(), "_FACTOR", frozenset({"b", "a"}))
-    assert """_FACTOR = ["'a'", "'b'"]""" in _source(_doubled)
+    assert """_FACTOR = ["'a'", "'b'"]""" in source_of(_doubled)
