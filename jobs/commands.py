@@ -20,7 +20,7 @@ from lake.catalog import publish as publish_builds
 from lake.errors import LakeError, RawFileError
 from lake.ingest import Runner, builds, scratch_left
 from lake.manifest import Manifest, read_manifest
-from lake.overview import COLUMN_HEADINGS, HEADINGS, columns, details, overview
+from lake.overview import COLUMN_HEADINGS, CREDIT_HEADINGS, HEADINGS, acknowledged, columns, details, overview
 from lake.pretrain import ANCHOR
 from lake.root import Lake, grid_of, init_lake, open_lake
 from lake.storage import LAKE, Storage
@@ -53,8 +53,10 @@ def surveys(options: argparse.Namespace) -> int:
         terminal.table(COLUMN_HEADINGS, columns(one))
         terminal.say()
     if not options.surveys:
-        terminal.table(HEADINGS, overview(), right=(2,))
-        terminal.say("\nall of one, with its columns, units, citation and licence: gaialake surveys SURVEY")
+        terminal.table(HEADINGS, overview(), right=(3,))
+        terminal.say()
+        terminal.table(CREDIT_HEADINGS, acknowledged())
+        terminal.say("\nall of one, with its columns, units, bits and masks: gaialake surveys SURVEY")
     return DONE
 
 

@@ -13,7 +13,8 @@ from lake.errors import listing
 from lake.survey import OBSERVATIONS, Survey, surveys
 
 BEGIN, END = "<!-- surveys: made by python -m lake.overview -->", "<!-- end of surveys -->"
-HEADINGS = ("survey", "what", "rows published", "source_id", "fetch")
+HEADINGS = ("survey", "what", "release", "rows published", "source_id", "fetch")
+CREDIT_HEADINGS = ("survey", "citation", "licence")
 COLUMN_HEADINGS = ("column", "type", "unit", "in the files", "what")
 _MADE = "-"
 
@@ -39,8 +40,14 @@ def fetched(declared: Survey) -> str:
 def overview() -> list[tuple[str, ...]]:
     """Return one row of `HEADINGS` per survey."""
     return [
-        (one.name, one.title, f"{one.rows:,}" if one.rows else "", identified(one), fetched(one)) for one in surveys().values()
+        (one.name, one.title, one.release, f"{one.rows:,}" if one.rows else "", identified(one), fetched(one))
+        for one in surveys().values()
     ]
+
+
+def acknowledged() -> list[tuple[str, ...]]:
+    """Return one row of `CREDIT_HEADINGS` per survey: whom to cite, and on what terms the data come."""
+    return [(one.name, one.citation, one.licence) for one in surveys().values()]
 
 
 def details(declared: Survey) -> list[tuple[str, str]]:
@@ -109,7 +116,11 @@ def _raw(raw: Raw | None) -> str:
 
 def markdown() -> str:
     """Return the table as README shows it."""
-    rows = [HEADINGS, ("---",) * len(HEADINGS), *((f"`{row[0]}`", *row[1:]) for row in overview())]
+    return _table(HEADINGS, overview())
+
+
+def _table(headings: tuple[str, ...], found: list[tuple[str, ...]]) -> str:
+    rows = [headings, ("---",) * len(headings), *((f"`{row[0]}`", *row[1:]) for row in found)]
     return "\n".join(f"| {' | '.join(cell.replace('|', ',') for cell in row)} |" for row in rows)
 
 
@@ -125,7 +136,8 @@ def brought_up_to_date(readme: str) -> str:
     _, closed, after = rest.partition(END)
     if not found or not closed:
         raise ValueError(f"README lacks the lines {BEGIN!r} and {END!r}, between which the table of surveys stands")
-    return f"{before}{BEGIN}\n{markdown()}\n{END}{after}"
+    credit = f"<details><summary>Citations and licences</summary>\n\n{_table(CREDIT_HEADINGS, acknowledged())}\n\n</details>"
+    return f"{before}{BEGIN}\n{markdown()}\n\n{credit}\n{END}{after}"
 
 
 if __name__ == "__main__":

@@ -23,6 +23,11 @@ def test_surveys_lists_every_declaration_on_a_line_of_its_own(capsys) -> None:
     for name, declared in surveys().items():
         line = next(one for one in lines if one.split()[:1] == [name])
         assert declared.title in line  # brackets such as those of [mag] as well
+        assert declared.release in line
+        credit = [one for one in lines if one.split()[:1] == [name]][1]
+        # Long ones are folded.
+        assert declared.citation[:60] in credit
+        assert declared.licence[:60] in credit
     assert "1,811,709,771" in "".join(lines)
 
 
