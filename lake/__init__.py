@@ -2,12 +2,12 @@
 
 Where do I go for ...?
 
-- a quantity's unit and meaning: `lake.columns`; one survey: `lake.surveys`; the contract of a survey: `lake.survey`, of its parts:
-  `lake.declaration`; what all of them are: `lake.overview`
+- a quantity's unit and meaning: `lake.columns`; one survey: `lake.surveys`; the contract of a survey: `lake.survey`,
+  its parts: `lake.declaration`; what all of them are: `lake.overview`
 - fetching: `lake.fetch` (`lake.orders`, `lake.download`, `lake.received`, `lake.query`, `lake.tap`, `lake.account`)
 - source_id, HEALPix, partitions: `lake.partition`; names on disk: `lake.storage`
-- raw files: `lake.readers`, `lake.conform` (`lake.masks`), `lake.ledger`; building tables: `lake.build`, `lake.ingest` (`lake.runs`,
-  `lake.merge`)
+- raw files: `lake.readers`, `lake.conform` (`lake.masks`), `lake.ledger`; building tables: `lake.build`, `lake.ingest`
+  (`lake.runs`, `lake.merge`)
 - rows without source_id: `lake.standing` (`lake.crossmatch` by position, `lake.keys`); maps of dust: `lake.dust`
 - what a build is: `lake.manifest`; its audit: `lake.validate`, `lake.verify` (`lake.relation`); making it public: `lake.catalog`
   (`lake.plain`)
