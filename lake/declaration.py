@@ -192,7 +192,8 @@ class Relation:
     Attributes
     ----------
     value
-        Column of the survey's table, or two of them whose difference is meant.
+        Column of the survey's table, or two of them whose difference is meant. Of a list column, such as the coefficients of
+        a spectrum, the decimal logarithm of the first element is meant, where it is positive.
     against
         Columns of `table`; a pair stands for their difference.
     tolerance

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from lake.declaration import Position, Relation
 from lake.errors import listing
@@ -106,10 +107,14 @@ def _pairs(task: SampleTask, own: Piece, other: Piece) -> Sample:
 
 
 def _of(table: pa.Table, name: str | tuple[str, str]) -> Floats:
-    """Return a column, or the difference of two, with NaN for null."""
-    if isinstance(name, str):
-        return np.asarray(table[name].to_numpy(zero_copy_only=False), dtype=np.float64)
-    return _of(table, name[0]) - _of(table, name[1])
+    """Return a column, or the difference of two, with NaN for null; of lists, the decimal logarithm of the first element."""
+    if not isinstance(name, str):
+        return _of(table, name[0]) - _of(table, name[1])
+    values = table[name].combine_chunks()
+    if not pa.types.is_fixed_size_list(values.type):
+        return np.asarray(values.to_numpy(zero_copy_only=False), dtype=np.float64)
+    first = np.asarray(pc.list_element(values, 0).to_numpy(zero_copy_only=False), dtype=np.float64)
+    return np.log10(first, out=np.full(len(first), np.nan), where=first > 0)
 
 
 def _tasks(table: Table, reference: Table, relation: Relation) -> Iterator[SampleTask]:

@@ -10,7 +10,7 @@ Correlations are 12 kB a row, nine tenths of all bytes, and live in a table of t
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lake.declaration import Http, Mark, Raw
+from lake.declaration import Http, Mark, Raw, Relation
 from lake.survey import Survey, same
 
 _BAND = (
@@ -57,6 +57,15 @@ SURVEY = Survey(
     extensions={"gaia_dr3_xp_correlations": ("bp_coefficient_correlations", "rp_coefficient_correlations")},
     marks=(Mark("solution_id", low=4545469030156206080, high=4545469030156271615),),
     clean=_forget_absent_bands,
+    # The first coefficient is nearly the flux in the band.
+    relations=(
+        Relation(
+            "rp_coefficients",
+            against=("phot_rp_mean_mag", ("phot_bp_mean_mag", "phot_rp_mean_mag")),
+            tolerance=0.2,
+            scatter=0.5,
+        ),
+    ),
     fetch=Http(
         listing="https://cdn.gea.esac.esa.int/Gaia/gdr3/Spectroscopy/xp_continuous_mean_spectrum/_MD5SUM.txt",
         names="XpContinuousMeanSpectrum_*.csv.gz",
