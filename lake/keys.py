@@ -50,11 +50,12 @@ def looked_up(table: pa.Table, keys: Keys, beside: Beside, path: object) -> tupl
     """
     other = _rows(beside, (*keys.on, "source_id", *keys.agree))
     at = _places(table, other, keys.on)
-    # Of several rows with these keys, the one that agrees is meant.
-    agreeing = _places(table, other, (*keys.on, *keys.agree))
-    at = np.where(agreeing >= 0, agreeing, at)
-    twice = _several_sources(other, keys.on)
-    missing, several = at < 0, (at >= 0) & twice[np.maximum(at, 0)] if len(other) else np.zeros(len(table), dtype=bool)
+    if keys.agree:
+        # Of several rows with these keys, the one that agrees is meant.
+        agreeing = _places(table, other, (*keys.on, *keys.agree))
+        at = np.where(agreeing >= 0, agreeing, at)
+    missing, several = at < 0, np.zeros(len(table), dtype=bool)
+    several[~missing] = _several_sources(other, keys.on)[at[~missing]]
     apart = _disagreeing(table, other, at, keys, path)
     dropped = {
         f"not in {keys.survey}, or without source_id there": int(missing.sum()),

@@ -282,14 +282,14 @@ class Survey:
 
     def schema(self, table: str | None = None) -> pa.Schema:
         """Return the Arrow schema of one of the survey's tables (its own if not named), with the names of bits."""
-        plain = schema(self.tables[table or self.name], lengths=self.lengths)
+        made = schema(self.tables[table or self.name], lengths=self.lengths)
         for name, bits in self.flags.items():
-            at = plain.get_field_index(name)
+            at = made.get_field_index(name)
             if at >= 0:
                 said = ", ".join(f"{number} {bit}" for bit, number in sorted(bits.items(), key=lambda one: one[1]))
-                held = plain.field(at)
-                plain = plain.set(at, held.with_metadata({**(held.metadata or {}), b"bits": said.encode()}))
-        return plain
+                held = made.field(at)
+                made = made.set(at, held.with_metadata({**(held.metadata or {}), b"bits": said.encode()}))
+        return made
 
     def accepts(self, file_name: str) -> bool:
         """Tell whether a file found in a folder is one of the survey's by its name."""

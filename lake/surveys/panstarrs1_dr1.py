@@ -7,6 +7,7 @@ Flags: MAST, "PS1 Object Flags" (ObjectInfoFlags, ObjectQualityFlags). Saturatio
 limits: 5 sigma of the stacks (Chambers et al. 2016), which no mean of single exposures reaches; not verified against the paper.
 """
 
+from lake import best_neighbour
 from lake.declaration import Adql, Mask, Raw, Relation, Where
 from lake.survey import Survey, same
 
@@ -33,11 +34,10 @@ SURVEY = Survey(
     | {f"ps1_{band}_mag": Raw(f"{band}_mean_psf_mag") for band in _BANDS}
     | {f"ps1_{band}_mag_error": Raw(f"{band}_mean_psf_mag_error") for band in _BANDS}
     | {"ps1_info_flags": Raw("obj_info_flag"), "ps1_quality_flags": Raw("quality_flag")}
-    | {"ps1_n_detections": Raw("n_detections"), "match_separation": Raw("angular_distance")}
-    | same("number_of_neighbours number_of_mates xm_flag"),
+    | {"ps1_n_detections": Raw("n_detections")}
+    | best_neighbour.COLUMNS,
     required=("source_id", "ps1_id", *(name for pair in _PAIR.values() for name in pair), "ps1_info_flags"),
-    # Only the match to DR2 had these columns; its ids name other sources.
-    foreign={"best_neighbour_multiplicity": "Gaia DR2", "gaia_astrometric_params": "Gaia DR2"},
+    foreign=best_neighbour.FOREIGN,
     missing={name: (-999,) for pair in _PAIR.values() for name in pair} | {"ps1_n_detections": (-999,)},
     flags={
         "ps1_info_flags": {
@@ -104,8 +104,8 @@ SURVEY = Survey(
         "SELECT x.source_id, p.obj_id, "
         + ", ".join(f"p.{band}_mean_psf_mag, p.{band}_mean_psf_mag_error" for band in _BANDS)
         + ", p.obj_info_flag, p.quality_flag, p.n_detections, "
-        "x.angular_distance, x.number_of_neighbours, x.number_of_mates, x.xm_flag "
-        "FROM gaiadr3.panstarrs1_best_neighbour AS x "
+        + best_neighbour.SELECTED
+        + " FROM gaiadr3.panstarrs1_best_neighbour AS x "
         "JOIN gaiadr2.panstarrs1_original_valid AS p ON p.obj_id = x.original_ext_source_id "
         "WHERE x.source_id BETWEEN {low} AND {high}",
         column="x.source_id",

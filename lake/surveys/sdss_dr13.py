@@ -9,6 +9,7 @@ Magnitudes are asinh: fainter than the value of zero flux means negative flux, a
 Bright limits: York et al. 2000, AJ 120, 1579 (not verified against the paper; SATURATED catches nearly all of them).
 """
 
+from lake import best_neighbour
 from lake.declaration import Adql, Mask, Raw, Relation, Where
 from lake.survey import Survey, same
 
@@ -113,12 +114,10 @@ SURVEY = Survey(
     | {f"sdss_{band}_mag": Raw(f"psfmag_{band}") for band in _BANDS}
     | {f"sdss_{band}_mag_error": Raw(f"psfmagerr_{band}") for band in _BANDS}
     | {f"sdss_flags_{band}": Raw(f"flags_{band}") for band in _BANDS}
-    | {"match_separation": Raw("angular_distance")}
-    | same("number_of_neighbours number_of_mates xm_flag"),
+    | best_neighbour.COLUMNS,
     # Without flags saturated stars would pass for good ones, so files without them are refused.
     required=("source_id", "sdss_id", *(name for band in _BANDS for name in (*_PAIR[band], f"sdss_flags_{band}"))),
-    # Only the match to DR2 had these columns; its ids name other sources.
-    foreign={"best_neighbour_multiplicity": "Gaia DR2", "gaia_astrometric_params": "Gaia DR2"},
+    foreign=best_neighbour.FOREIGN,
     missing={name: (-9999,) for pair in _PAIR.values() for name in pair},
     flags={f"sdss_flags_{band}": _BITS for band in _BANDS},
     masks=tuple(one for band in _BANDS for one in _masks(band)),
@@ -132,7 +131,7 @@ SURVEY = Survey(
     fetch=Adql(
         "SELECT x.source_id, s.objid, "
         + ", ".join(f"s.psfmag_{band}, s.psfmagerr_{band}, s.flags_{band}" for band in _BANDS)
-        + ", x.angular_distance, x.number_of_neighbours, x.number_of_mates, x.xm_flag "
+        + f", {best_neighbour.SELECTED} "
         "FROM gaiadr3.sdssdr13_best_neighbour AS x "
         "JOIN external.sdssdr13_photoprimary AS s ON s.objid = x.original_ext_source_id "
         "WHERE x.source_id BETWEEN {low} AND {high}",

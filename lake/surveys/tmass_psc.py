@@ -7,6 +7,7 @@ join on it gives every star some other star's magnitudes. Extended sources (``ex
 E a poor fit, F has no error (values above 8), X no brightness. One band's letter says nothing of the others.
 """
 
+from lake import best_neighbour
 from lake.declaration import Adql, Mask, Raw, Relation, Where
 from lake.survey import Survey, same
 
@@ -29,11 +30,9 @@ SURVEY = Survey(
     | {f"tmass_{band}_mag": Raw(f"{band}_m") for band in _BANDS}
     | {f"tmass_{band}_mag_error": Raw(f"{band}_msigcom") for band in _BANDS}
     | {f"tmass_{band}_quality": Raw("ph_qual", element=k) for k, band in enumerate(_BANDS)}
-    | {"match_separation": Raw("angular_distance")}
-    | same("number_of_neighbours number_of_mates xm_flag"),
+    | best_neighbour.COLUMNS,
     required=("source_id", *(f"tmass_{band}_{what}" for band in _BANDS for what in ("mag", "mag_error", "quality"))),
-    # Only the match to DR2 had these columns; its ids name other sources.
-    foreign={"best_neighbour_multiplicity": "Gaia DR2", "gaia_astrometric_params": "Gaia DR2"},
+    foreign=best_neighbour.FOREIGN,
     masks=tuple(
         Mask((f"tmass_{band}_mag", f"tmass_{band}_mag_error"), Where(f"tmass_{band}_quality", other_than=_MEASURED))
         for band in _BANDS
@@ -47,8 +46,8 @@ SURVEY = Survey(
     ),
     fetch=Adql(
         "SELECT x.source_id, t.designation, t.j_m, t.j_msigcom, t.h_m, t.h_msigcom, t.ks_m, t.ks_msigcom, t.ph_qual, "
-        "x.angular_distance, x.number_of_neighbours, x.number_of_mates, x.xm_flag "
-        "FROM gaiadr3.tmass_psc_xsc_best_neighbour AS x "
+        + best_neighbour.SELECTED
+        + " FROM gaiadr3.tmass_psc_xsc_best_neighbour AS x "
         "JOIN gaiadr3.tmass_psc_xsc_join AS j USING (clean_tmass_psc_xsc_oid) "
         "JOIN gaiadr1.tmass_original_valid AS t ON j.original_psc_source_id = t.designation "
         "WHERE t.ext_key IS NULL AND x.source_id BETWEEN {low} AND {high}",
