@@ -15,7 +15,7 @@ FAILED, STOPPED, BUSY = 1, 130, 75
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code.
 
-    0: done; 1: failed, and what was published before is still served; 2: wrong usage; 3: nothing to do (nightly);
+    0: done; 1: something failed, of which what was published before is still served; 2: wrong usage; 3: nothing to do (nightly);
     75: another writer holds the lake.
     """
     options = _parser().parse_args(arguments)

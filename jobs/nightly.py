@@ -71,7 +71,8 @@ def nightly(lake: Lake, *, profile: str = "local", train_models: Sequence[str] =
     Raises
     ------
     LakeError
-        If anything failed; the catalogue then still names the old builds. `BusyError` if another writer is at work.
+        If anything failed; the catalogue then still names the old builds. Only surveys that lack what they stand on are left
+        out: all else is published first, then the error names them. `BusyError` if another writer is at work.
     """
     for model in train_models:
         require_model(model)

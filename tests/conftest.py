@@ -23,7 +23,7 @@ from lake.declaration import Keys, Position, Where
 from lake.errors import RawFileError
 from lake.ingest import Outcome, ingest
 from lake.keys import Beside
-from lake.ledger import raw_files, register
+from lake.ledger import RawFile, raw_files, register
 from lake.masks import condemned, mask
 from lake.partition import BASE_SHIFT, N_PIXELS, Grid, split
 from lake.readers import read
@@ -265,6 +265,15 @@ class Build:
     def publish(self, where: Lake, outcome: Outcome) -> list[str]:
         """Check every table of an outcome, then publish them."""
         return publish(where.storage, [check(where.storage, manifest) for manifest in outcome.manifests])
+
+    def files_of(self, where: Lake, name: str, *paths: Path) -> list[RawFile]:
+        """Register raw files, and return all that the survey has."""
+        register(where.storage, survey(name), paths)
+        return raw_files(where.storage, survey(name))
+
+    def table_of(self, where: Lake, outcome: Outcome) -> pa.Table:
+        """Read the survey's own table of an outcome as one table."""
+        return self.whole(Table(where.storage, outcome.manifests[0], where.grid))
 
     def whole(self, table: Table) -> pa.Table:
         """Read a table leaf by leaf, as one table."""

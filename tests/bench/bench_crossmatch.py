@@ -11,7 +11,7 @@ from measure import Line, Setting, alone, call, contest
 from tables import build, make_grid
 
 import lake
-from lake.crossmatch import EPOCHS, crossmatch, directions, moved
+from lake.crossmatch import EPOCHS, crossmatch, moved
 from lake.ingest import serial
 from lake.survey import Survey, same
 
@@ -97,7 +97,6 @@ def _astropy(root: Path, objects: Path) -> tuple[int, int, float]:
 
     held = _sources(root)
     there = moved(*(held[name].to_numpy() for name in _COLUMNS[1:]), _EPOCH - EPOCHS["dr3"])
-    assert there.shape == directions(held["ra"].to_numpy(), held["dec"].to_numpy()).shape
     sources = SkyCoord(x=there[:, 0], y=there[:, 1], z=there[:, 2], representation_type="cartesian")
     ra, dec = _positions(objects)
     index, separation, _ = match_coordinates_sky(SkyCoord(ra * u.deg, dec * u.deg), sources)

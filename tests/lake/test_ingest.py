@@ -1,7 +1,6 @@
 """Tables equal a plain sort of the raw rows, and every row is accounted for."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +10,6 @@ import pyarrow.parquet as pq
 import lake.runs
 from jobs.dialects import write
 from lake.ingest import ingest
-from lake.ledger import RawFile, raw_files, register
 from lake.parquet import group_edges
 from lake.partition import file_edges
 from lake.root import init_lake
@@ -26,21 +24,12 @@ def by_id(table: pa.Table) -> pa.Table:
     return table.take(pc.sort_indices(table["source_id"]))
 
 
-def table_of(where, outcome, build) -> pa.Table:
-    return build.whole(Table(where.storage, outcome.manifests[0], where.grid))
-
-
-def files_of(where, *paths: Path) -> list[RawFile]:
-    register(where.storage, CATWISE, paths)
-    return raw_files(where.storage, CATWISE)
-
-
 # What a table holds.
 
 
 def test_a_table_is_the_sorted_raw_rows_and_its_account_adds_up(rows, three_files, new_lake, build):
     outcome = build.ingest(new_lake, CATWISE.name, *three_files)
-    assert table_of(new_lake, outcome, build).equals(by_id(rows).replace_schema_metadata())
+    assert build.table_of(new_lake, outcome).equals(by_id(rows).replace_schema_metadata())
     (manifest,) = outcome.manifests
     assert manifest.account == {"in": 240, "out": 240, "dropped": {}}
     assert sum(sum(part.leaf_rows) for part in manifest.partitions) == 240
@@ -55,7 +44,7 @@ def test_the_order_of_raw_rows_and_of_files_does_not_matter(rows, three_files, s
     first = build.ingest(one, CATWISE.name, shuffled)
     second = build.ingest(two, CATWISE.name, *three_files)
     third = build.ingest(three, CATWISE.name, *reversed(three_files))
-    assert table_of(one, first, build).equals(table_of(two, second, build))
+    assert build.table_of(one, first).equals(build.table_of(two, second))
     assert build.files(two) == build.files(three)
     assert second.manifests[0].stable_json() == third.manifests[0].stable_json()
 
@@ -102,7 +91,7 @@ def test_merging_reads_a_crowded_partition_a_row_group_at_a_time(synthetic, buil
         for k, half in enumerate((slice(0, 400), slice(400, 800)))
     ]
     calm, tight = (init_lake(tmp_path / name, grid=uniform(0)) for name in ("calm", "tight"))
-    wanted = table_of(calm, build.ingest(calm, CATWISE.name, *paths), build)
+    wanted = build.table_of(calm, build.ingest(calm, CATWISE.name, *paths))
     decoded: list[int] = []
     real = pq.ParquetFile.read_row_groups
 
@@ -119,7 +108,7 @@ def test_merging_reads_a_crowded_partition_a_row_group_at_a_time(synthetic, buil
     monkeypatch.undo()
     assert max(decoded) <= 200
     assert sum(decoded) < 3 * 800
-    assert table_of(tight, outcome, build).equals(wanted)
+    assert build.table_of(tight, outcome).equals(wanted)
     (part,) = [part for part in outcome.manifests[0].partitions if part.key]
     assert pq.ParquetFile(tight.storage.path(part.key)).num_row_groups == 8
 
@@ -141,7 +130,7 @@ def test_an_extension_of_more_than_two_columns_keeps_rows_with_any_of_them(rows,
     labels = ("mh_xgboost", "teff_xgboost", "logg_xgboost")
     declared = replace(CATWISE, extensions={"labels": labels})
     path = synthetic.write(CATWISE, rows, tmp_path / "raw.fits", "fits")
-    outcome = ingest(new_lake.storage, new_lake.grid, declared, files_of(new_lake, path))
+    outcome = ingest(new_lake.storage, new_lake.grid, declared, build.files_of(new_lake, CATWISE.name, path))
     wanted = by_id(rows).select(("source_id", *labels))
     there = np.any([np.asarray(pc.is_valid(wanted[name])) for name in labels], axis=0)
     found = build.whole(Table(new_lake.storage, outcome.manifests[1], new_lake.grid))
@@ -153,7 +142,7 @@ def test_raw_files_without_any_row_make_a_sound_table_without_rows(synthetic, ne
     outcome = build.ingest(new_lake, SOURCE.name, path)
     assert outcome.manifests[0].account == {"in": 0, "out": 0, "dropped": {}}
     build.publish(new_lake, outcome)
-    assert table_of(new_lake, outcome, build).num_rows == 0
+    assert build.table_of(new_lake, outcome).num_rows == 0
 
 
 def test_rows_whose_id_is_a_declared_sentinel_are_dropped_and_counted(rows, new_lake, build, tmp_path):
@@ -162,7 +151,7 @@ def test_rows_whose_id_is_a_declared_sentinel_are_dropped_and_counted(rows, new_
     ids[3] = ids[77] = 999999
     raw = rows.rename_columns(["source_id", "catwise_w1", "catwise_w2", *rows.column_names[3:]])
     write(raw.set_column(0, "source_id", pa.array(ids)), tmp_path / "raw.fits", "fits")
-    outcome = ingest(new_lake.storage, new_lake.grid, declared, files_of(new_lake, tmp_path / "raw.fits"))
+    outcome = ingest(new_lake.storage, new_lake.grid, declared, build.files_of(new_lake, CATWISE.name, tmp_path / "raw.fits"))
     assert outcome.manifests[0].account == {"in": 240, "out": 238, "dropped": {"no source_id": 2}}
     check(new_lake.storage, outcome.manifests[0])
 
@@ -174,7 +163,7 @@ def test_values_in_other_units_are_converted(rows, new_lake, build, tmp_path):
     raw = rows.rename_columns(["source_id", "catwise_w1", "catwise_w2", *rows.column_names[3:]])
     milli = pc.multiply(raw["catwise_w1"].cast(pa.float64()), 1000.0)
     write(raw.set_column(1, "catwise_w1", milli), tmp_path / "raw.fits", "fits")
-    outcome = ingest(new_lake.storage, new_lake.grid, declared, files_of(new_lake, tmp_path / "raw.fits"))
-    found, wanted = table_of(new_lake, outcome, build)["catwise_w1_mag"], by_id(rows)["catwise_w1_mag"]
+    outcome = ingest(new_lake.storage, new_lake.grid, declared, build.files_of(new_lake, CATWISE.name, tmp_path / "raw.fits"))
+    found, wanted = build.table_of(new_lake, outcome)["catwise_w1_mag"], by_id(rows)["catwise_w1_mag"]
     assert found.is_null().equals(wanted.is_null())
     np.testing.assert_allclose(found.drop_null(), wanted.drop_null(), rtol=1e-6)

@@ -1,7 +1,6 @@
 """Nothing is done twice: unchanged files, changed ones, added and lost ones, and what the ledger knows of them."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -11,10 +10,9 @@ import pytest
 import lake.runs
 from lake.errors import LakeError, RawFileError
 from lake.ingest import ingest, scratch_left
-from lake.ledger import RawFile, ignored_files, raw_files, register
+from lake.ledger import ignored_files, raw_files, register
 from lake.root import init_lake
 from lake.survey import survey
-from lake.table import Table
 from lake.validate import check
 
 CATWISE, SOURCE, XP = survey("catwise_andrae2023"), survey("gaia_dr3_source"), survey("gaia_dr3_xp")
@@ -22,15 +20,6 @@ CATWISE, SOURCE, XP = survey("catwise_andrae2023"), survey("gaia_dr3_source"), s
 
 def by_id(table: pa.Table) -> pa.Table:
     return table.take(pc.sort_indices(table["source_id"]))
-
-
-def table_of(where, outcome, build) -> pa.Table:
-    return build.whole(Table(where.storage, outcome.manifests[0], where.grid))
-
-
-def files_of(where, *paths: Path) -> list[RawFile]:
-    register(where.storage, CATWISE, paths)
-    return raw_files(where.storage, CATWISE)
 
 
 # Doing nothing twice.
@@ -68,7 +57,7 @@ def test_a_changed_file_rebuilds_only_the_partitions_that_it_touches(
         assert (part.key == older[part.first]) == (part.first not in touched or part.key is None)
     assert {key: content for key, content in build.files(new_lake).items() if key in held} == held
     fresh = init_lake(tmp_path / "fresh", grid=grid)
-    assert table_of(new_lake, outcome, build).equals(table_of(fresh, build.ingest(fresh, CATWISE.name, *three_files), build))
+    assert build.table_of(new_lake, outcome).equals(build.table_of(fresh, build.ingest(fresh, CATWISE.name, *three_files)))
     check(new_lake.storage, new)
 
 
@@ -80,7 +69,7 @@ def test_an_added_file_reads_no_more_than_itself_and_its_neighbours(rows, three_
     build.ingest(new_lake, CATWISE.name, three_files[0], three_files[2])
     outcome = build.ingest(new_lake, CATWISE.name, three_files[1])
     assert outcome.reused > 0
-    assert table_of(new_lake, outcome, build).equals(by_id(rows).replace_schema_metadata())
+    assert build.table_of(new_lake, outcome).equals(by_id(rows).replace_schema_metadata())
 
 
 def test_a_raw_file_that_is_gone_is_an_error_until_it_is_given_up_by_name(rows, three_files, new_lake, build):
@@ -124,7 +113,7 @@ def test_a_lost_partition_is_made_again_by_the_same_command(rows, three_files, n
     again = build.ingest(new_lake, CATWISE.name)
     assert again.reduced == 1
     assert build.files(new_lake) == held
-    assert table_of(new_lake, again, build).equals(by_id(rows).replace_schema_metadata())
+    assert build.table_of(new_lake, again).equals(by_id(rows).replace_schema_metadata())
 
 
 def test_a_registered_folder_gives_the_files_that_look_like_the_surveys(rows, synthetic, new_lake, build, tmp_path):
@@ -148,7 +137,7 @@ def test_a_folder_without_any_file_of_the_survey_is_refused_with_what_it_holds(n
 
 
 def test_another_declaration_is_another_build_and_reuses_nothing(three_files, new_lake, build):
-    files = files_of(new_lake, *three_files)
+    files = build.files_of(new_lake, CATWISE.name, *three_files)
     first = ingest(new_lake.storage, new_lake.grid, CATWISE, files)
     second = ingest(new_lake.storage, new_lake.grid, replace(CATWISE, missing={"catwise_w1_mag": (-999.0,)}), files)
     assert first.manifests[0].build != second.manifests[0].build
