@@ -12,6 +12,7 @@ from lake.declaration import Keys
 from lake.errors import LakeError, StandingError, listing
 from lake.ingest import builds
 from lake.keys import Beside
+from lake.layout import STEPS
 from lake.ledger import RawFile, raw_files
 from lake.manifest import Manifest, is_there, read_manifest
 from lake.root import Lake, open_lake, read_catalog
@@ -210,8 +211,6 @@ def _built_step(manifest: Manifest, current: Mapping[str, Any], unverified: str)
 
 def _reason(lake: Lake, survey: Survey, table: str, files: Sequence[RawFile], standing: Standing) -> str:
     """Say why a table is stale, compared with the latest build that was published, or with any build."""
-    from lake.ingest import STEPS
-
     held = builds(lake.storage, table)
     if not held:
         return f"never built; {len(files)} raw files"

@@ -13,9 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-import numpy as np
-
 from lake.errors import LakeError
+from lake.layout import STEPS, layout
 from lake.ledger import RawFile
 from lake.manifest import (
     Input,
@@ -32,13 +31,11 @@ from lake.manifest import (
     write_manifest,
 )
 from lake.merge import ReduceTask, reduce_partition
-from lake.partition import Grid, file_edges
+from lake.partition import Grid
 from lake.runs import MapTask, input_of, map_file, union
 from lake.standing import ON_FILES, Standing
 from lake.storage import Storage, write_whole
 from lake.survey import Survey
-
-STEPS = {"read": 1, "conform": 1, "merge": 1}
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -215,24 +212,13 @@ class _Work:
 
     def _entries(self, table: str, inputs: list[Input]) -> list[Partition | ReduceTask]:
         """Return one entry per partition: an older one with the same content, or an order to make it."""
-        rows = np.zeros(len(self.grid), dtype=np.int64)
-        for one in inputs:
-            rows[np.asarray(one.leaves, dtype=np.int64)] += np.asarray(one.counts, dtype=np.int64)
-        edges = file_edges(self.grid, rows)
-        cuts = np.searchsorted(self.grid.array, edges)
-        touching: list[list[str]] = [[] for _ in edges[1:]]
-        for one in sorted(inputs, key=lambda one: one.sha256):
-            for i in np.unique(np.searchsorted(cuts, np.asarray(one.leaves, dtype=np.int64), side="right") - 1):
-                touching[i].append(one.sha256)
         names = {file.sha256: file.name for file in self.files}
         at: dict[str, list[Partition]] = {}
         for part in (part for manifest in self.older[table] for part in manifest.partitions):
             at.setdefault(part.content, []).append(part)
         entries: list[Partition | ReduceTask] = []
-        for i, (first, end) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
-            against = [self.standing.id] if self.standing.id else []
-            content = digest([self.survey.fingerprint, STEPS, self.grid.id, table, first, end, touching[i], *against])
-            older = next((part for part in at.get(content, ()) if is_there(self.storage, part)), None)
+        for slot in layout(self.survey, table, self.grid, inputs, self.standing.id):
+            older = next((part for part in at.get(slot.content, ()) if is_there(self.storage, part)), None)
             if older is not None:
                 entries.append(older)
                 continue
@@ -242,9 +228,9 @@ class _Work:
                     table=table,
                     storage=self.storage,
                     build=self.wanted[table],
-                    leaves=self.grid.edges[cuts[i] : cuts[i + 1] + 1],
-                    runs=tuple((sha, names[sha], "") for sha in touching[i]),
-                    content=content,
+                    leaves=slot.leaves,
+                    runs=tuple((sha, names[sha], "") for sha in slot.touching),
+                    content=slot.content,
                     folder=self.folder,
                 )
             )
