@@ -1,13 +1,11 @@
 """Build a table that is computed from other tables, partition by partition, like predictions of a model."""
 
 import json
-import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -32,7 +30,7 @@ from lake.manifest import (
 )
 from lake.parquet import POOL_ROWS, group_edges, group_rows, write_partition
 from lake.partition import Grid, file_name
-from lake.storage import Storage, partition_key, write_whole
+from lake.storage import Storage, partition_key
 from lake.table import Piece
 
 STEPS = {"derive": 1}
@@ -83,7 +81,7 @@ class DeriveTask:
     first: int
     end: int
     content: str
-    record: Path
+    record: str
 
 
 def derive_partition(task: DeriveTask) -> Partition:
@@ -117,7 +115,8 @@ def derive_partition(task: DeriveTask) -> Partition:
             raise LakeError(f"{task.derivation.name}: {source.num_rows:,} rows in, but other source_ids out; nothing was written")
         return made.select(wanted.names).cast(wanted)
 
-    written = write_partition(task.storage.path(key), wanted, groups())
+    with task.storage.staged(key) as path:
+        written = write_partition(path, wanted, groups())
     part = Partition(
         first=task.first,
         end=task.end,
@@ -130,7 +129,7 @@ def derive_partition(task: DeriveTask) -> Partition:
         content=task.content,
         leaf_rows=tuple(leaf_rows),
     )
-    write_whole(task.record, json.dumps(asdict(part)).encode())
+    task.storage.write_bytes(task.record, json.dumps(asdict(part)).encode())
     return part
 
 
@@ -165,9 +164,9 @@ def derive(storage: Storage, join: Join, derivation: Derivation, *, run: Runner 
     if build in builds(storage, derivation.name):
         done = read_manifest(storage, derivation.name, build)
         if all(is_there(storage, part) for part in done.partitions):
-            shutil.rmtree(storage.path(f"scratch/{derivation.name}"), ignore_errors=True)
+            storage.remove_tree(f"scratch/{derivation.name}")
             return Outcome((done,))
-    folder = storage.path(f"scratch/{derivation.name}/{build}")
+    folder = f"scratch/{derivation.name}/{build}"
     older = _older_partitions(storage, derivation.name)
     parts: dict[int, Partition] = {}
     tasks: list[DeriveTask] = []
@@ -179,7 +178,7 @@ def derive(storage: Storage, join: Join, derivation: Derivation, *, run: Runner 
             continue
         low, high = np.searchsorted(join.grid.array, [own.first, own.end])
         pieces = tuple(join.pieces(leaf) for leaf in range(low, high))
-        record = folder / "reduce" / f"{own.first:06d}-{own.end - 1:06d}.json"
+        record = f"{folder}/reduce/{own.first:06d}-{own.end - 1:06d}.json"
         tasks.append(DeriveTask(derivation, storage, build, join.task, pieces, own.first, own.end, content, record))
     reused = len(parts)
     parts |= {part.first: part for part in run(f"compute {derivation.name}", derive_partition, tasks)} if tasks else {}
@@ -188,7 +187,7 @@ def derive(storage: Storage, join: Join, derivation: Derivation, *, run: Runner 
     )
     write_manifest(storage, manifest)
     clear_remains(storage, derivation.name, build)
-    shutil.rmtree(folder.parent, ignore_errors=True)
+    storage.remove_tree(f"scratch/{derivation.name}")
     return Outcome((manifest,), reduced=len(tasks), reused=reused)
 
 

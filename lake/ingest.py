@@ -4,13 +4,11 @@ Nothing is done twice: a finished build is found by its fingerprint, a partition
 again from the older build that made it, and a killed run continues from the done-records in its scratch folder.
 """
 
-import shutil
 import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from lake.errors import LakeError
@@ -34,7 +32,7 @@ from lake.merge import ReduceTask, reduce_partition
 from lake.partition import Grid
 from lake.runs import MapTask, input_of, map_file, union
 from lake.standing import ON_FILES, Standing
-from lake.storage import Storage, write_whole
+from lake.storage import Storage
 from lake.survey import Survey
 
 T = TypeVar("T")
@@ -121,16 +119,17 @@ def ingest(
     wanted = {table: build_id(table, survey, grid, hashes, standing.id) for table in survey.tables}
     done = [read_manifest(storage, table, build) for table, build in wanted.items() if build in builds(storage, table)]
     # Runs and finished partitions depend on contents, not on the build: one bad file, replaced, costs only itself.
-    folder = storage.path(f"scratch/{survey.name}/{digest([survey.fingerprint, STEPS, grid.id])[:16]}")
+    scratch = f"scratch/{survey.name}"
+    folder = f"{scratch}/{digest([survey.fingerprint, STEPS, grid.id])[:16]}"
     if len(done) == len(wanted) and all(is_there(storage, part) for manifest in done for part in manifest.partitions):
-        shutil.rmtree(folder.parent, ignore_errors=True)
+        storage.remove_tree(scratch)
         return Outcome(tuple(done))
     work = _Work(storage, grid, survey, sorted(files, key=lambda file: file.sha256), wanted, folder, standing, run)
     outcome = work.carry_out()
     for table, build in wanted.items():
         clear_remains(storage, table, build)
     # That of another declaration or grid, given up since, goes as well.
-    shutil.rmtree(folder.parent)
+    storage.remove_tree(scratch)
     return outcome
 
 
@@ -144,7 +143,7 @@ class _Work:
         survey: Survey,
         files: Sequence[RawFile],
         wanted: dict[str, str],
-        folder: Path,
+        folder: str,
         standing: Standing,
         run: Runner,
     ) -> None:
@@ -186,16 +185,16 @@ class _Work:
         return Outcome(tuple(manifests), mapped=len(fresh) + len(again), reduced=len(tasks), reused=reused)
 
     def _count_attempt(self) -> int:
-        marker = self.folder / "attempts"
-        attempts = int(marker.read_text()) + 1 if marker.exists() else 1
-        write_whole(marker, str(attempts).encode())
+        marker = f"{self.folder}/attempts"
+        attempts = int(self.storage.read_bytes(marker)) + 1 if self.storage.exists(marker) else 1
+        self.storage.write_bytes(marker, str(attempts).encode())
         return attempts
 
     def _file(self, sha256: str) -> RawFile:
         return self._files[sha256]
 
     def _order(self, file: RawFile, spans: tuple[tuple[int, int], ...] = ()) -> MapTask:
-        return MapTask(self.survey, self.grid, file, self.folder, spans, self.standing)
+        return MapTask(self.storage, self.survey, self.grid, file, self.folder, spans, self.standing)
 
     def _known_inputs(self, table: str) -> dict[str, Input]:
         """Return what earlier builds know of the current raw files, under their current names."""
@@ -250,7 +249,7 @@ class _Work:
         found: list[tuple[str, str, str]] = []
         for sha, name, _ in task.runs:
             names = records[sha]["tables"][task.table]["runs"] if sha in records else ()
-            found.extend((sha, name, str(self.folder / run)) for run in names)
+            found.extend((sha, name, f"{self.folder}/{run}") for run in names)
         return ReduceTask(**{**task.__dict__, "runs": tuple(found)})
 
     def _reduce(self, tasks: list[ReduceTask]) -> Iterator[tuple[ReduceTask, Partition]]:

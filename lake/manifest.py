@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -227,16 +226,18 @@ def is_there(storage: Storage, part: Partition) -> bool:
     return part.key is None or storage.size(part.key) == part.bytes
 
 
-def finished(storage: Storage, record: Path) -> Partition | None:
-    """Return the partition of a done-record, unless there is none or the file has gone since."""
-    if not record.exists():
+def finished(storage: Storage, record: str) -> Partition | None:
+    """Return the partition of a done-record (its key), unless there is none or the file has gone since."""
+    if not storage.exists(record):
         return None
-    part = Partition(**_tuples(json.loads(record.read_text())))
+    part = Partition(**_tuples(storage.read_json(record)))
     return part if is_there(storage, part) else None
 
 
 def clear_remains(storage: Storage, table: str, build: str) -> None:
     """Remove what killed writers left beside the files of a finished build."""
+    if not storage.is_local:
+        return
     for folder in (storage.path(f"tables/{table}"), storage.path(f"tables/{table}/{build}")):
         for path in folder.glob(".*"):
             path.unlink(missing_ok=True)

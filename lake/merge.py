@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +13,7 @@ from lake.errors import RawFileError
 from lake.manifest import Partition, finished
 from lake.parquet import group_edges, group_rows, write_partition
 from lake.partition import Ids, file_name, first_id
-from lake.storage import Storage, partition_key, write_whole
+from lake.storage import Storage, partition_key
 from lake.survey import OBSERVATIONS, Survey
 
 _IN_FILE, _IN_FILES = "same source again in one file", "same source again in another file"
@@ -30,7 +29,7 @@ class ReduceTask:
     leaves
         Edges of the grid's leaves inside the partition, as level-8 pixels: first, ..., end.
     runs
-        (sha256 of the raw file, its name, path of the run), in the order that decides ties.
+        (sha256 of the raw file, its name, key of the run), in the order that decides ties.
     content
         Fingerprint of the partition (see `lake.manifest.Partition`).
     """
@@ -42,7 +41,7 @@ class ReduceTask:
     leaves: tuple[int, ...]
     runs: tuple[tuple[str, str, str], ...]
     content: str
-    folder: Path
+    folder: str
 
     @property
     def first(self) -> int:
@@ -55,9 +54,9 @@ class ReduceTask:
         return self.leaves[-1]
 
     @property
-    def record(self) -> Path:
-        """Done-record of the task."""
-        return self.folder / "reduce" / f"{self.table}-{self.first:06d}-{self.end - 1:06d}-{self.content[:12]}.json"
+    def record(self) -> str:
+        """Key of the task's done-record."""
+        return f"{self.folder}/reduce/{self.table}-{self.first:06d}-{self.end - 1:06d}-{self.content[:12]}.json"
 
 
 def reduce_partition(task: ReduceTask) -> Partition:
@@ -76,7 +75,8 @@ def reduce_partition(task: ReduceTask) -> Partition:
     if done is not None:
         return done
     merged = _Merge(task)
-    written = write_partition(task.storage.path(key), task.survey.schema(task.table), merged.groups())
+    with task.storage.staged(key) as path:
+        written = write_partition(path, task.survey.schema(task.table), merged.groups())
     partition = Partition(
         first=task.first,
         end=task.end,
@@ -89,16 +89,17 @@ def reduce_partition(task: ReduceTask) -> Partition:
         content=task.content,
         leaf_rows=merged.leaf_rows,
     )
-    write_whole(task.record, json.dumps(asdict(partition)).encode())
+    task.storage.write_bytes(task.record, json.dumps(asdict(partition)).encode())
     return partition
 
 
 class _Run:
     """One run, read by ranges of ids; its file is open only while it is read, for there may be thousands."""
 
-    def __init__(self, path: str, low: int, high: int) -> None:
-        self._path = path
-        self._metadata = pq.read_metadata(path)
+    def __init__(self, storage: Storage, key: str, low: int, high: int) -> None:
+        self._storage, self._key = storage, key
+        with storage.open_input(key) as source, pq.ParquetFile(source) as file:
+            self._metadata = file.metadata
         groups = range(self._metadata.num_row_groups)
         statistics = [self._metadata.row_group(i).column(0).statistics for i in groups]
         self._low = np.array([one.min for one in statistics], dtype=np.int64)
@@ -109,7 +110,7 @@ class _Run:
         """Return rows with low <= source_id < high."""
         first = int(np.searchsorted(self._high, low))
         last = int(np.searchsorted(self._low, high))
-        with pq.ParquetFile(self._path, metadata=self._metadata) as file:
+        with self._storage.open_input(self._key) as source, pq.ParquetFile(source, metadata=self._metadata) as file:
             table = file.read_row_groups(list(range(first, last)), columns=columns, use_threads=False)
         begin, end = np.searchsorted(table["source_id"].to_numpy(), [low, high])
         return table.slice(begin, end - begin)
@@ -128,7 +129,7 @@ class _Merge:
         """Yield the merged rows, one table per row group, ascending in source_id."""
         task = self._task
         low, high = first_id(task.first), first_id(task.end)
-        runs = [_Run(path, low, high) for _, _, path in task.runs]
+        runs = [_Run(task.storage, key, low, high) for _, _, key in task.runs]
         schema = task.survey.schema(task.table)
         ids = np.unique(np.concatenate([run.ids for run in runs])) if runs else np.empty(0, dtype=np.int64)
         leaves = np.diff(np.searchsorted(ids, [first_id(edge) for edge in task.leaves]))

@@ -8,7 +8,6 @@ import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import reduce
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,7 +23,7 @@ from lake.parquet import group_edges, row_bytes
 from lake.partition import Grid, Ids, count_leaves, first_id
 from lake.readers import read
 from lake.standing import ON_FILES, Standing
-from lake.storage import unwritable, write_whole
+from lake.storage import Storage, unwritable
 from lake.survey import OBSERVATIONS, Survey
 
 RUN_BYTES = 256 << 20
@@ -40,23 +39,24 @@ class MapTask:
     spans
         Level-8 pixel ranges (first, end) whose rows are wanted; the whole sky if empty.
     folder
-        Scratch folder of the build.
+        Key of the build's scratch folder.
     standing
         What the rows are matched with.
     """
 
+    storage: Storage
     survey: Survey
     grid: Grid
     file: RawFile
-    folder: Path
+    folder: str
     spans: tuple[tuple[int, int], ...] = ()
     standing: Standing = field(default_factory=lambda: ON_FILES)
 
     @property
-    def record(self) -> Path:
-        """Done-record of the task; it is written last, so its presence means that all runs are whole."""
+    def record(self) -> str:
+        """Key of the task's done-record; it is written last, so its presence means that all runs are whole."""
         part = f"-{digest([self.spans, self.standing.id])[:8]}" if self.spans or self.standing.id else ""
-        return self.folder / "map" / f"{self.file.sha256[:20]}{part}.json"
+        return f"{self.folder}/map/{self.file.sha256[:20]}{part}.json"
 
 
 def map_file(task: MapTask) -> dict[str, Any]:
@@ -73,8 +73,8 @@ def map_file(task: MapTask) -> dict[str, Any]:
     RawFileError
         If the file does not hold what the survey declares, or changed since it was hashed.
     """
-    done = json.loads(task.record.read_text()) if task.record.exists() else None
-    if done and all((task.folder / run).exists() for table in done["tables"].values() for run in table["runs"]):
+    done = task.storage.read_json(task.record) if task.storage.exists(task.record) else None
+    if done and all(task.storage.exists(f"{task.folder}/{run}") for table in done["tables"].values() for run in table["runs"]):
         return dict(done)
     writer = _RunWriter(task)
     rows = 0
@@ -102,7 +102,7 @@ def map_file(task: MapTask) -> dict[str, Any]:
         "absent": sorted(absent),
         "ignored": sorted(ignored),
     }
-    write_whole(task.record, json.dumps(record).encode())
+    task.storage.write_bytes(task.record, json.dumps(record).encode())
     return record
 
 
@@ -221,22 +221,24 @@ class _RunWriter:
         self._bytes = 0
 
     def _write(self, table: str, rows: pa.Table) -> None:
-        path = self._task.record.with_suffix("") / f"{table}-{len(self._runs[table]):04d}.parquet"
+        own = self._task.record.removeprefix(f"{self._task.folder}/").removesuffix(".json")
+        run = f"{own}/{table}-{len(self._runs[table]):04d}.parquet"
         limit = max(256, _GROUP_BYTES // row_bytes(rows.schema))
         leaves = count_leaves(self._task.grid, rows["source_id"].to_numpy())
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with pq.ParquetWriter(
-                path, rows.schema, compression="lz4", use_dictionary=False, write_statistics=["source_id"]
-            ) as writer:
-                begin = 0
-                for end in group_edges(leaves[leaves > 0].tolist(), limit):
-                    writer.write_table(rows.slice(begin, end - begin), row_group_size=limit * 2)
-                    begin = end
-        except OSError as error:
-            path.unlink(missing_ok=True)
-            raise unwritable(path, error) from error
-        self._runs[table].append(str(path.relative_to(self._task.folder)))
+        with self._task.storage.staged(f"{self._task.folder}/{run}") as path:
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with pq.ParquetWriter(
+                    path, rows.schema, compression="lz4", use_dictionary=False, write_statistics=["source_id"]
+                ) as writer:
+                    begin = 0
+                    for end in group_edges(leaves[leaves > 0].tolist(), limit):
+                        writer.write_table(rows.slice(begin, end - begin), row_group_size=limit * 2)
+                        begin = end
+            except OSError as error:
+                path.unlink(missing_ok=True)
+                raise unwritable(path, error) from error
+        self._runs[table].append(run)
 
 
 def _within(rows: pa.Table, spans: tuple[tuple[int, int], ...]) -> pa.Table:

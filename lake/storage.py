@@ -9,13 +9,21 @@ Layout, below the root (a path, or an fsspec URL)::
     current/<table>/                hard links to the published files (local disks)
     models/<model>/<bundle>/        weights.safetensors, bundle.json
     scratch/<table>/<build>/        sorted runs and done-records of an unfinished build
+    history/<serial>.yaml           every published catalogue
+    reports/                        audits of builds, records of nights
 """
 
 import json
 import os
 import re
+import shutil
+import socket
+import tempfile
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import IO, Any, cast
@@ -64,6 +72,15 @@ def checked_key(key: str) -> str:
 
 
 @dataclass(frozen=True)
+class Stored:
+    """One file of a lake: its key, size, and when it was written last (UTC, by the clock of the disk or store)."""
+
+    key: str
+    bytes: int
+    modified: datetime
+
+
+@dataclass(frozen=True)
 class Storage:
     """The root of a lake on a disk or an object store.
 
@@ -83,7 +100,8 @@ class Storage:
 
     @cached_property
     def _opened(self) -> tuple[Any, str]:
-        fs, path = fsspec.core.url_to_fs(self.root)
+        # A kept listing would hide what other processes write.
+        fs, path = fsspec.core.url_to_fs(self.root, **({} if self.is_local else {"use_listings_cache": False}))
         return fs, path
 
     @property
@@ -158,16 +176,91 @@ class Storage:
                 f"{self.root}/{key}: the file is named in a manifest, but not there; restore it, or build the table again"
             ) from error
 
+    def files(self, folder: str) -> Iterator[Stored]:
+        """Yield every file below a folder, sorted by key; none if there is no such folder."""
+        fs, full = self._opened[0], self._full(folder)
+        found = fs.find(full, detail=True) if fs.exists(full) else {}
+        for path in sorted(found):
+            one = found[path]
+            when = one["LastModified"] if "LastModified" in one else datetime.fromtimestamp(one.get("mtime", 0.0), UTC)
+            yield Stored(path.removeprefix(f"{self._opened[1]}/"), int(one["size"]), when)
+
     def write_bytes(self, key: str, data: bytes) -> None:
-        """Write a file whole: readers see the old one or the new one, never a part."""
-        if not self.is_local:
-            self._opened[0].pipe_file(self._full(key), data)
+        """Write a file whole: readers see the old one or the new one, never a part.
+
+        Raises
+        ------
+        LakeError
+            If the disk is full or not writable, or the lake is no longer there.
+        """
+        if self.is_local:
+            self._refuse_lost(key)
+            write_whole(self.path(key), data)
             return
-        write_whole(self.path(key), data)
+        try:
+            self._opened[0].pipe_file(self._full(key), data)
+        except OSError as error:
+            raise unwritable(f"{self.root}/{key}", error) from error
 
     def write_json(self, key: str, content: object) -> None:
         """Write a JSON file whole, keys sorted, so that equal content gives equal bytes."""
         self.write_bytes(key, (json.dumps(content, indent=1, sort_keys=True) + "\n").encode())
+
+    @contextmanager
+    def staged(self, key: str) -> Iterator[Path]:
+        """Yield the local path at which to write a file of the lake; what was written there has the key afterwards.
+
+        On disks that is the file's own place, so the block writes beside it and renames, or names what it wrote last. On
+        object stores it is a temporary file, uploaded whole when the block ends without an error.
+
+        Raises
+        ------
+        LakeError
+            If the lake is no longer there, or refuses the file.
+        """
+        if self.is_local:
+            self._refuse_lost(key)
+            yield self.path(key)
+            return
+        with tempfile.TemporaryDirectory(prefix="gaialake-") as folder:
+            path = Path(folder) / key.rsplit("/", 1)[-1]
+            yield path
+            if path.exists():
+                try:
+                    self._opened[0].put_file(str(path), self._full(key))
+                except OSError as error:
+                    raise unwritable(f"{self.root}/{key}", error) from error
+
+    def remove(self, key: str) -> None:
+        """Delete a file, if it is there."""
+        fs, full = self._opened[0], self._full(key)
+        if fs.exists(full):
+            try:
+                fs.rm_file(full)
+            except OSError as error:
+                raise unwritable(f"{self.root}/{key}", error) from error
+
+    def remove_tree(self, folder: str) -> None:
+        """Delete a folder and all that is in it, if it is there."""
+        if self.is_local:
+            shutil.rmtree(self.path(folder), ignore_errors=True)
+        elif self._opened[0].exists(self._full(folder)):
+            self._opened[0].rm(self._full(folder), recursive=True)
+
+    def remove_empty(self, folder: str) -> None:
+        """Delete the folders below (and with) this one that hold nothing; object stores have no folders."""
+        if self.is_local and self.path(folder).is_dir():
+            for path, _, _ in os.walk(self.path(folder), topdown=False):
+                if not any(Path(path).iterdir()):
+                    Path(path).rmdir()
+
+    def _refuse_lost(self, key: str) -> None:
+        """Refuse to write below a root that is no lake any more: on an empty mount point, folders would be made anew."""
+        if "/" in key and not self.path(LAKE).exists():
+            raise LakeError(
+                f"{self.root}: the lake is no longer there ({LAKE} is gone, seen from {socket.gethostname()}), so {key} was not "
+                "written; is its disk mounted? Bring it back and run the same command again: finished work is kept"
+            )
 
 
 def write_whole(target: Path, data: bytes) -> None:

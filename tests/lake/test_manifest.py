@@ -7,6 +7,7 @@ import pytest
 from lake.errors import LakeError
 from lake.manifest import VOLATILE, Manifest, manifest_at, read_manifest, same_grid
 from lake.partition import uniform
+from lake.root import init_lake
 from lake.storage import Storage, manifest_key
 from lake.table import Table
 
@@ -21,7 +22,7 @@ def stored(manifest, tmp_path):
     """Return a function that stores the manifest, altered by a function, and gives the storage."""
 
     def store(alter=lambda held: None) -> Storage:
-        storage = Storage.at(tmp_path)
+        storage = init_lake(tmp_path).storage
         held = json.loads(json.dumps(manifest.to_json()))
         held = alter(held) or held
         storage.write_json(manifest_key(manifest.table, manifest.build), held)
@@ -80,7 +81,7 @@ def test_a_malformed_manifest_is_refused_with_what_to_do(alter, manifest, stored
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[1, 2]", b"null", b"\xff\xfe"])
 def test_a_manifest_that_is_no_json_object_is_refused(content, tmp_path):
-    storage = Storage.at(tmp_path)
+    storage = init_lake(tmp_path).storage
     storage.write_bytes("tables/a/b.json", content)
     with pytest.raises(LakeError, match="b.json"):
         manifest_at(storage, "tables/a/b.json")

@@ -1,10 +1,12 @@
 """Keys stay inside the lake, and every write is whole or not at all."""
 
 import os
+from datetime import UTC, datetime
 
 import pytest
 
 from lake.errors import LakeError
+from lake.root import init_lake
 from lake.storage import Storage, checked_key, partition_key, write_whole
 
 CLIMBING = [
@@ -37,7 +39,7 @@ def test_keys_of_our_own_making_are_accepted():
 
 
 def test_a_written_file_is_read_back_and_its_folder_holds_nothing_else(tmp_path):
-    storage = Storage.at(tmp_path)
+    storage = init_lake(tmp_path).storage
     storage.write_json("a/b.json", {"z": 1, "a": [1, 2]})
     assert storage.read_json("a/b.json") == {"z": 1, "a": [1, 2]}
     assert storage.names("a") == ["b.json"]
@@ -91,3 +93,29 @@ def test_a_url_is_no_local_folder_and_steps_that_need_one_say_so():
 def test_a_data_file_that_is_gone_is_reported_with_what_to_do(tmp_path):
     with pytest.raises(LakeError, match=r"000000-000001.parquet.*not there.*build"):
         Storage.at(tmp_path).open_input("tables/x/b/000000-000001.parquet")
+
+
+def test_a_lake_whose_disk_went_away_is_not_made_anew_on_the_empty_mount_point(tmp_path):
+    storage = init_lake(tmp_path / "mount").storage
+    (tmp_path / "mount").rename(tmp_path / "elsewhere")
+    (tmp_path / "mount").mkdir()
+    with pytest.raises(LakeError, match=r"the lake is no longer there \(lake.json is gone.*is its disk mounted"):
+        storage.write_json("tables/a/b.json", {})
+    with pytest.raises(LakeError, match="is its disk mounted"), storage.staged("tables/a/b/000000-000001.parquet"):
+        pass
+    assert not list((tmp_path / "mount").iterdir())
+
+
+def test_files_are_listed_with_sizes_and_dates_and_empty_folders_go(tmp_path):
+    storage = init_lake(tmp_path).storage
+    storage.write_bytes("tables/a/b/x.parquet", b"abc")
+    storage.write_bytes("tables/a/c.json", b"{}")
+    assert [(one.key, one.bytes) for one in storage.files("tables")] == [("tables/a/b/x.parquet", 3), ("tables/a/c.json", 2)]
+    assert all(abs((datetime.now(UTC) - one.modified).total_seconds()) < 60 for one in storage.files("tables"))
+    storage.remove("tables/a/b/x.parquet")
+    storage.remove("tables/a/b/x.parquet")
+    storage.remove_empty("tables")
+    assert not storage.exists("tables/a/b")
+    assert storage.exists("tables/a/c.json")
+    storage.remove_tree("tables")
+    assert list(storage.files("tables")) == []
