@@ -12,7 +12,7 @@ from jobs.inference import derivation, predictions_build, predictions_name
 from jobs.lock import writing
 from jobs.plan import STALE, WAITING, SurveyPlan, plan_survey, summary
 from jobs.plan import plan as make_plan
-from jobs.training import MODELS, bundle_folder, model_inputs, require_model, training_id
+from jobs.training import MODELS, has_bundle, model_inputs, require_model, training_id
 from jobs.training import train as train_model
 from lake import ledger
 from lake.build import build_survey
@@ -205,7 +205,7 @@ def train(options: argparse.Namespace) -> int:
     require_model(options.model)
     if options.dry_run:
         bundle = training_id(model_inputs(lake), options.model, options.preset)
-        there = bundle_folder(lake.storage, options.model, bundle).exists()
+        there = has_bundle(lake.storage, options.model, bundle)
         terminal.say(f"{options.model}, preset {options.preset}: bundle {bundle} {'is there' if there else 'would be trained'}")
         return DONE
     with writing(lake.storage), cluster(options.profile) as run:

@@ -1,16 +1,16 @@
 """Map a trained model over all partitions; its predictions become a table of the same lake."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from jobs.training import bundle_folder, current_bundle, model_inputs, require_model
+from jobs.training import bundle_key, current_bundle, has_bundle, model_inputs, require_model
 from lake.derive import Derivation, derive, derived_build
 from lake.errors import LakeError, listing
 from lake.ingest import Outcome, Runner
 from lake.root import Lake
+from lake.storage import Storage
 
 if TYPE_CHECKING:
     from models.bundle import Bundle
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 class Predict:
     """Function from the rows of a leaf to their predictions; the bundle is loaded once per process."""
 
-    folder: Path
+    storage: Storage
+    bundle: str
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """Predict one leaf."""
@@ -29,13 +30,13 @@ class Predict:
 
         one_thread()
         try:
-            return predict_partition(table, loaded(self.folder))
+            return predict_partition(table, loaded(self.storage, self.bundle))
         except (ValueError, FloatingPointError) as error:
-            raise LakeError(f"predictions with {self.folder}: {error}") from error
+            raise LakeError(f"predictions with {self.bundle}: {error}") from error
 
 
-def loaded(folder: Path) -> "Bundle":
-    """Return a bundle, loaded once per process.
+def loaded(storage: Storage, key: str) -> "Bundle":
+    """Return the bundle at a key, loaded once per process.
 
     Raises
     ------
@@ -45,7 +46,7 @@ def loaded(folder: Path) -> "Bundle":
     from models.bundle import BundleError, load
 
     try:
-        return load(folder)
+        return load(storage.local_copy(key))
     except BundleError as error:
         raise LakeError(str(error)) from error
 
@@ -69,13 +70,12 @@ def derivation(lake: Lake, model: str, bundle: str | None = None) -> Derivation:
     chosen = bundle or current_bundle(lake.storage, model)
     if chosen is None:
         raise LakeError(f"{model} was never trained in this lake; run `gaialake --lake {lake.storage.root} train {model}` first")
-    folder = bundle_folder(lake.storage, model, chosen)
-    if not (folder / "bundle.json").exists():
+    if not has_bundle(lake.storage, model, chosen):
         there = lake.storage.names(f"models/{model}")
         raise LakeError(
             f"{model} has no bundle {chosen!r}; there are {listing(name for name in there if name != 'current.json')}"
         )
-    config = loaded(folder).config
+    config = loaded(lake.storage, bundle_key(model, chosen)).config
     return Derivation(
         name=predictions_name(model),
         title=f"Predictions of {model} on the pretraining table",
@@ -83,7 +83,7 @@ def derivation(lake: Lake, model: str, bundle: str | None = None) -> Derivation:
         kind="labels",
         citation="made by gaialake from the tables and the bundle named in made_of",
         licence="that of the tables it was made of",
-        function=Predict(folder),
+        function=Predict(lake.storage, bundle_key(model, chosen)),
         columns=tuple(name for name, *_ in PREDICTION_COLUMNS if name != "source_id"),
         lengths={"embedding": config.embedding},
         version=chosen,
@@ -91,10 +91,10 @@ def derivation(lake: Lake, model: str, bundle: str | None = None) -> Derivation:
     )
 
 
-def predict(lake: Lake, model: str, *, bundle: str | None = None, run: Runner) -> Outcome:
-    """Build the predictions of a bundle for all published XP sources; partitions that did not change are kept."""
+def predict(lake: Lake, model: str, *, bundle: str | None = None, run: Runner, part: tuple[int, int] | None = None) -> Outcome:
+    """Build the predictions of a bundle for all published XP sources (or a share of them); unchanged partitions are kept."""
     wanted = derivation(lake, model, bundle)
-    return derive(lake.storage, model_inputs(lake), wanted, run=run)
+    return derive(lake.storage, model_inputs(lake), wanted, run=run, part=part)
 
 
 def predictions_build(lake: Lake, model: str) -> str | None:

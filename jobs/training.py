@@ -4,7 +4,6 @@ import importlib.util
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import reduce
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,7 @@ from models.config import CODE_VERSION, MODEL, PRESETS
 MODELS = (MODEL,)
 DEFAULT_PRESET = "small"
 # What the model reads. Other tables may come and go without making its bundle or its predictions stale.
-_INPUTS = ("gaia_dr3_xp", "gaia_dr3_source", "catwise_andrae2023")
+INPUTS = ("gaia_dr3_xp", "gaia_dr3_source", "catwise_andrae2023")
 _SEED = 0
 
 
@@ -44,9 +43,14 @@ def _measure(task: _StatisticsTask) -> tuple[int, Any]:
     return task.number, reduce(merge, held)
 
 
-def bundle_folder(storage: Storage, model: str, bundle: str) -> Path:
-    """Return the folder of a bundle."""
-    return storage.path(f"models/{model}/{bundle}")
+def bundle_key(model: str, bundle: str) -> str:
+    """Return the key of a bundle's folder."""
+    return f"models/{model}/{bundle}"
+
+
+def has_bundle(storage: Storage, model: str, bundle: str) -> bool:
+    """Tell whether a bundle is there; it appears whole."""
+    return storage.exists(f"{bundle_key(model, bundle)}/bundle.json")
 
 
 def current_bundle(storage: Storage, model: str) -> str | None:
@@ -57,7 +61,7 @@ def current_bundle(storage: Storage, model: str) -> str | None:
 
 def model_inputs(lake: Lake) -> Join:
     """Return the pretraining table as far as the model reads it."""
-    return lake.pretrain(sources=_INPUTS)
+    return lake.pretrain(sources=INPUTS)
 
 
 def require_model(model: str) -> None:
@@ -107,8 +111,7 @@ def train(lake: Lake, model: str, *, preset: str = DEFAULT_PRESET, run: Runner) 
 
     join = model_inputs(lake)
     bundle = training_id(join, model, preset)
-    folder = bundle_folder(lake.storage, model, bundle)
-    trained = not folder.exists()
+    trained = not has_bundle(lake.storage, model, bundle)
     if trained:
         features = gaia_features(join.schema())
         measured = sorted(run("measure pretrain", _measure, _statistics_tasks(join, features)), key=lambda one: one[0])
@@ -120,7 +123,8 @@ def train(lake: Lake, model: str, *, preset: str = DEFAULT_PRESET, run: Runner) 
         except (ValueError, FloatingPointError) as error:
             raise LakeError(f"training of {model} on {join.tables[0].name} failed: {error}") from error
         builds = {table.name: table.manifest.build for table in join.tables}
-        save(folder, Bundle(bundle, network, PRESETS[preset](), scaling, _SEED, builds, tuple(history)))
+        with lake.storage.staged(bundle_key(model, bundle)) as folder:
+            save(folder, Bundle(bundle, network, PRESETS[preset](), scaling, _SEED, builds, tuple(history)))
     lake.storage.write_json(f"models/{model}/current.json", {"bundle": bundle, "preset": preset})
     return bundle, trained
 

@@ -31,9 +31,16 @@ def wanted_builds(survey: Survey, grid: Grid, files: Sequence[RawFile], standing
 
 
 def build_survey(  # noqa: PLR0913
-    storage: Storage, grid: Grid, survey: Survey, files: Sequence[RawFile], standing: Standing, *, run: Runner = serial
+    storage: Storage,
+    grid: Grid,
+    survey: Survey,
+    files: Sequence[RawFile],
+    standing: Standing,
+    *,
+    run: Runner = serial,
+    part: tuple[int, int] | None = None,
 ) -> Outcome:
-    """Build what `wanted_builds` names; do only what no earlier run has done.
+    """Build what `wanted_builds` names, or a share of it (see `lake.ingest.ingest`); do only what no earlier run has done.
 
     Raises
     ------
@@ -49,11 +56,11 @@ def build_survey(  # noqa: PLR0913
             f"`gaialake ingest {table_surveys()[reference.table].name}` first, or `gaialake nightly`, which does both"
         )
     if order is None or survey.computed is None:
-        return ingest(storage, grid, survey, files, standing=standing, run=run)
+        return ingest(storage, grid, survey, files, standing=standing, run=run, part=part)
     if reference is None:
         raise LakeError(f"{survey.name} is computed at the sources of {survey.computed.table}; ingest that first")
     anchor = reference.open()
-    return derive(storage, join([anchor], columns={anchor.name: survey.computed.needs}), order, run=run)
+    return derive(storage, join([anchor], columns={anchor.name: survey.computed.needs}), order, run=run, part=part)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import json
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
@@ -22,14 +22,16 @@ from lake.manifest import (
     clear_remains,
     describe_columns,
     digest,
+    files_gone,
+    files_there,
     finished,
-    is_there,
     read_manifest,
     schema_hash,
     write_manifest,
 )
 from lake.parquet import POOL_ROWS, group_edges, group_rows, write_partition
-from lake.partition import Grid, file_name
+from lake.part import in_part
+from lake.partition import Grid, Ids, file_name
 from lake.storage import Storage, partition_key
 from lake.table import Piece
 
@@ -151,8 +153,15 @@ def build_of(name: str, version: str, grid: Grid, made_of: Mapping[str, str]) ->
     return digest([name, version, STEPS, grid.id, dict(made_of)])[:16]
 
 
-def derive(storage: Storage, join: Join, derivation: Derivation, *, run: Runner = serial) -> Outcome:
+def derive(
+    storage: Storage, join: Join, derivation: Derivation, *, run: Runner = serial, part: tuple[int, int] | None = None
+) -> Outcome:
     """Build a derived table on the files of the join's anchor; partitions whose inputs did not change are named again.
+
+    Parameters
+    ----------
+    part
+        Share (i, n) of the partitions to make, as element i of a job array; the build then gets no manifest yet.
 
     Raises
     ------
@@ -163,25 +172,31 @@ def derive(storage: Storage, join: Join, derivation: Derivation, *, run: Runner 
     build = derived_build(join, derivation.name, derivation.version)
     if build in builds(storage, derivation.name):
         done = read_manifest(storage, derivation.name, build)
-        if all(is_there(storage, part) for part in done.partitions):
+        if not files_gone(storage, done.partitions):
             storage.remove_tree(f"scratch/{derivation.name}")
             return Outcome((done,))
     folder = f"scratch/{derivation.name}/{build}"
     older = _older_partitions(storage, derivation.name)
+    there = files_there(storage, older.values())
     parts: dict[int, Partition] = {}
     tasks: list[DeriveTask] = []
-    for own in join.tables[0].manifest.partitions:
+    for number, own in enumerate(join.tables[0].manifest.partitions):
         content = _content(join, derivation, own)
         known = older.get(content)
-        if known is not None and is_there(storage, known):
+        if known is not None and (known.key is None or known.key in there):
             parts[own.first] = known
+            continue
+        if not in_part(part, number):
             continue
         low, high = np.searchsorted(join.grid.array, [own.first, own.end])
         pieces = tuple(join.pieces(leaf) for leaf in range(low, high))
         record = f"{folder}/reduce/{own.first:06d}-{own.end - 1:06d}.json"
         tasks.append(DeriveTask(derivation, storage, build, join.task, pieces, own.first, own.end, content, record))
     reused = len(parts)
-    parts |= {part.first: part for part in run(f"compute {derivation.name}", derive_partition, tasks)} if tasks else {}
+    made = list(run(f"compute {derivation.name}", derive_partition, tasks)) if tasks else []
+    if part is not None:
+        return Outcome((), reduced=len(made), reused=reused)
+    parts |= {one.first: one for one in made}
     manifest = _manifest(
         join, derivation, build, tuple(parts[first] for first in sorted(parts)), round(time.monotonic() - started, 3)
     )
@@ -199,9 +214,27 @@ def _content(join: Join, derivation: Derivation, own: Partition) -> str:
     """Hash what decides a partition: the derivation, and the content of every input file that overlaps it."""
     touching = []
     for table in join.tables:
-        overlap = [part.content for part in table.manifest.partitions if part.first < own.end and part.end > own.first]
-        touching.append([table.name, *overlap])
-    return digest([derivation.name, derivation.version, STEPS, join.grid.id, own.first, own.end, touching])
+        overlap = overlapping(table.manifest.edges, own.first, own.end)
+        touching.append([table.name, *(part.content for part in table.manifest.partitions[overlap])])
+    return content_of(derivation.name, derivation.version, join.grid, (own.first, own.end), touching)
+
+
+def overlapping(edges: Ids, first: int, end: int) -> slice:
+    """Return which partitions of a table, cut at these level-8 pixels, overlap the pixels `first` to `end` - 1."""
+    return slice(int(np.searchsorted(edges, first, side="right")) - 1, int(np.searchsorted(edges, end, side="left")))
+
+
+def content_of(name: str, version: str, grid: Grid, pixels: tuple[int, int], touching: Sequence[Sequence[str]]) -> str:
+    """Return the fingerprint of one partition of a derived table.
+
+    Parameters
+    ----------
+    pixels
+        First level-8 pixel, and that behind the last one.
+    touching
+        Per joined table its name, and the content of every partition of it that overlaps.
+    """
+    return digest([name, version, STEPS, grid.id, *pixels, touching])
 
 
 def _manifest(join: Join, derivation: Derivation, build: str, parts: tuple[Partition, ...], seconds: float) -> Manifest:

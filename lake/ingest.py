@@ -22,13 +22,15 @@ from lake.manifest import (
     clear_remains,
     describe_columns,
     digest,
+    files_gone,
+    files_there,
     finished,
-    is_there,
     read_manifest,
     schema_hash,
     write_manifest,
 )
 from lake.merge import ReduceTask, reduce_partition
+from lake.part import file_number, in_part
 from lake.partition import Grid
 from lake.runs import MapTask, input_of, map_file, union
 from lake.standing import ON_FILES, Standing
@@ -62,12 +64,15 @@ class Outcome:
         One per table.
     mapped, reduced, reused
         Raw files read, partitions made, partitions named again from older builds.
+    left
+        Raw files that other elements of a job array have still to read, so that no partition could be made yet.
     """
 
     manifests: tuple[Manifest, ...]
     mapped: int = 0
     reduced: int = 0
     reused: int = 0
+    left: int = 0
 
 
 def build_id(table: str, survey: Survey, grid: Grid, hashes: Iterable[str], against: str = "") -> str:
@@ -86,7 +91,7 @@ def builds(storage: Storage, table: str) -> list[str]:
     return [name.removesuffix(".json") for name in storage.names(f"tables/{table}") if name.endswith(".json")]
 
 
-def ingest(
+def ingest(  # noqa: PLR0913
     storage: Storage,
     grid: Grid,
     survey: Survey,
@@ -94,6 +99,7 @@ def ingest(
     *,
     standing: Standing = ON_FILES,
     run: Runner = serial,
+    part: tuple[int, int] | None = None,
 ) -> Outcome:
     """Build all tables of a survey from the given raw files; do only what no earlier run has done.
 
@@ -105,6 +111,9 @@ def ingest(
         What the rows are matched with.
     run
         Where tasks are carried out.
+    part
+        Share (i, n) of the work to do, as element i of a job array: first its raw files; once all files are read, its
+        partitions. The build has no manifest before somebody does all of it, which then takes no time.
 
     Raises
     ------
@@ -121,11 +130,13 @@ def ingest(
     # Runs and finished partitions depend on contents, not on the build: one bad file, replaced, costs only itself.
     scratch = f"scratch/{survey.name}"
     folder = f"{scratch}/{digest([survey.fingerprint, STEPS, grid.id])[:16]}"
-    if len(done) == len(wanted) and all(is_there(storage, part) for manifest in done for part in manifest.partitions):
+    if len(done) == len(wanted) and not files_gone(storage, [part for manifest in done for part in manifest.partitions]):
         storage.remove_tree(scratch)
         return Outcome(tuple(done))
-    work = _Work(storage, grid, survey, sorted(files, key=lambda file: file.sha256), wanted, folder, standing, run)
+    work = _Work(storage, grid, survey, sorted(files, key=lambda file: file.sha256), wanted, folder, standing, run, part)
     outcome = work.carry_out()
+    if part is not None:
+        return outcome
     for table, build in wanted.items():
         clear_remains(storage, table, build)
     # That of another declaration or grid, given up since, goes as well.
@@ -146,7 +157,9 @@ class _Work:
         folder: str,
         standing: Standing,
         run: Runner,
+        part: tuple[int, int] | None,
     ) -> None:
+        self.part = part
         self.storage, self.grid, self.survey, self.files = storage, grid, survey, files
         self.wanted, self.folder, self.standing, self.run = wanted, folder, standing, run
         self._files = {file.sha256: file for file in files}
@@ -160,19 +173,31 @@ class _Work:
 
     def carry_out(self) -> Outcome:
         """Map what is new, find what is stale, map what that needs, reduce it, and write the manifests."""
-        attempts = self._count_attempt()
+        attempts = self._count_attempt() if self.part is None else 0
         known = {table: self._known_inputs(table) for table in self.wanted}
         fresh = [file for file in self.files if any(file.sha256 not in known[table] for table in self.wanted)]
-        records = self._map([self._order(file) for file in fresh])
+        records, left = self._map([self._order(file) for file in fresh])
+        mapped = len(records)
+        if left:
+            return Outcome((), mapped=mapped, left=left)
         for table in self.wanted:
             known[table] |= {sha: input_of(record, table, self._file(sha), self.standing.id) for sha, record in records.items()}
         inputs = {table: [known[table][file.sha256] for file in self.files] for table in self.wanted}
         entries = {table: self._entries(table, inputs[table]) for table in self.wanted}
         stale = {table: [one for one in entries[table] if isinstance(one, ReduceTask)] for table in self.wanted}
         again = self._to_map_again(stale, records)
-        records |= self._map(again)
-        tasks = [self._with_runs(task, records) for table in self.wanted for task in stale[table]]
+        more, left = self._map(again)
+        records |= more
+        if left:
+            return Outcome((), mapped=mapped + len(more), left=left)
+        shared = {
+            table: [one for n, one in enumerate(entries[table]) if isinstance(one, ReduceTask) and in_part(self.part, n)]
+            for table in self.wanted
+        }
+        tasks = [self._with_runs(task, records) for table in self.wanted for task in shared[table]]
         made = {(part.first, task.table): part for task, part in self._reduce(tasks)}
+        if self.part is not None:
+            return Outcome((), mapped=mapped + len(more), reduced=len(tasks))
         manifests = []
         for table, build in self.wanted.items():
             parts = tuple(one if isinstance(one, Partition) else made[one.first, table] for one in entries[table])
@@ -182,7 +207,7 @@ class _Work:
         for manifest in manifests:
             write_manifest(self.storage, manifest)
         reused = sum(isinstance(one, Partition) for found in entries.values() for one in found)
-        return Outcome(tuple(manifests), mapped=len(fresh) + len(again), reduced=len(tasks), reused=reused)
+        return Outcome(tuple(manifests), mapped=mapped + len(more), reduced=len(tasks), reused=reused)
 
     def _count_attempt(self) -> int:
         marker = f"{self.folder}/attempts"
@@ -206,20 +231,26 @@ class _Work:
                     found[one.sha256] = Input(**{**one.__dict__, "name": names[one.sha256]})
         return found
 
-    def _map(self, tasks: list[MapTask]) -> dict[str, dict[str, Any]]:
-        return {record["sha256"]: record for record in self.run(f"read {self.survey.name}", map_file, tasks)} if tasks else {}
+    def _map(self, tasks: list[MapTask]) -> tuple[dict[str, dict[str, Any]], int]:
+        """Return the records of these files; of a share of the work, those at hand and how many others are not read yet."""
+        own = [task for task in tasks if in_part(self.part, file_number(task.file.sha256))]
+        records = {record["sha256"]: record for record in self.run(f"read {self.survey.name}", map_file, own)} if own else {}
+        others = [task for task in tasks if task.file.sha256 not in records]
+        done = [task for task in others if self.storage.exists(task.record)]
+        if len(done) == len(others):
+            records |= {task.file.sha256: self.storage.read_json(task.record) for task in done}
+        return records, len(others) - len(done)
 
     def _entries(self, table: str, inputs: list[Input]) -> list[Partition | ReduceTask]:
         """Return one entry per partition: an older one with the same content, or an order to make it."""
         names = {file.sha256: file.name for file in self.files}
-        at: dict[str, list[Partition]] = {}
-        for part in (part for manifest in self.older[table] for part in manifest.partitions):
-            at.setdefault(part.content, []).append(part)
+        older = [part for manifest in self.older[table] for part in manifest.partitions]
+        there = files_there(self.storage, older)
+        at = {part.content: part for part in older if part.key is None or part.key in there}
         entries: list[Partition | ReduceTask] = []
         for slot in layout(self.survey, table, self.grid, inputs, self.standing.id):
-            older = next((part for part in at.get(slot.content, ()) if is_there(self.storage, part)), None)
-            if older is not None:
-                entries.append(older)
+            if slot.content in at:
+                entries.append(at[slot.content])
                 continue
             entries.append(
                 ReduceTask(
@@ -241,7 +272,8 @@ class _Work:
         for tasks in stale.values():
             for task in tasks:
                 for sha, _, _ in task.runs:
-                    if sha not in records and finished(self.storage, task.record) is None:
+                    # What one element of a job array has finished must not change what the others call the files' records.
+                    if sha not in records and (self.part is not None or finished(self.storage, task.record) is None):
                         spans.setdefault(sha, set()).add((task.first, task.end))
         return [self._order(self._file(sha), union(found)) for sha, found in sorted(spans.items())]
 

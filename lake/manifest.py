@@ -3,7 +3,7 @@
 import hashlib
 import importlib.metadata
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
@@ -224,6 +224,25 @@ def manifest_at(storage: Storage, key: str) -> Manifest:
 def is_there(storage: Storage, part: Partition) -> bool:
     """Tell whether a partition's file still is in its place and of its size (or never was, for no rows)."""
     return part.key is None or storage.size(part.key) == part.bytes
+
+
+def files_there(storage: Storage, partitions: Iterable[Partition]) -> set[str]:
+    """Return the keys of those partitions' files that are in their place and of their size.
+
+    An object store is asked for one listing per table, a disk for every file.
+    """
+    wanted = {part.key: part.bytes for part in partitions if part.key is not None}
+    if storage.is_local:
+        return {key for key, size in wanted.items() if storage.size(key) == size}
+    folders = {"/".join(key.split("/")[:2]) for key in wanted}
+    held = {one.key: one.bytes for folder in sorted(folders) for one in storage.files(folder)}
+    return {key for key, size in wanted.items() if held.get(key) == size}
+
+
+def files_gone(storage: Storage, partitions: Sequence[Partition]) -> list[str]:
+    """Return the keys of those partitions' files that are not in their place, or not of their size, in order."""
+    there = files_there(storage, partitions)
+    return [part.key for part in partitions if part.key is not None and part.key not in there]
 
 
 def finished(storage: Storage, record: str) -> Partition | None:

@@ -24,7 +24,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -126,10 +126,17 @@ class Storage:
 
     def exists(self, key: str) -> bool:
         """Tell whether a file is there."""
+        if self.is_local:
+            return self.path(key).exists()
         return bool(self._opened[0].exists(self._full(key)))
 
     def size(self, key: str) -> int | None:
         """Return the bytes of a file; None if it is not there."""
+        if self.is_local:
+            try:
+                return self.path(key).stat().st_size
+            except (FileNotFoundError, NotADirectoryError):
+                return None
         fs, full = self._opened[0], self._full(key)
         return int(fs.size(full)) if fs.exists(full) else None
 
@@ -208,7 +215,7 @@ class Storage:
 
     @contextmanager
     def staged(self, key: str) -> Iterator[Path]:
-        """Yield the local path at which to write a file of the lake; what was written there has the key afterwards.
+        """Yield the local path at which to write a file (or a folder of files); what was written there has the key afterwards.
 
         On disks that is the file's own place, so the block writes beside it and renames, or names what it wrote last. On
         object stores it is a temporary file, uploaded whole when the block ends without an error.
@@ -227,9 +234,18 @@ class Storage:
             yield path
             if path.exists():
                 try:
-                    self._opened[0].put_file(str(path), self._full(key))
+                    # A bundle is a folder; who sees its document may rely on its weights, so that goes last.
+                    files = sorted(path.iterdir(), reverse=True) if path.is_dir() else [path]
+                    for file in files:
+                        self._opened[0].put_file(str(file), self._full(key) + str(file).removeprefix(str(path)))
                 except OSError as error:
                     raise unwritable(f"{self.root}/{key}", error) from error
+
+    def local_copy(self, folder: str) -> Path:
+        """Return a local folder with the files of one of the lake's: itself on disks, else a copy that lives as this process."""
+        if self.is_local:
+            return self.path(folder)
+        return _copied(self, folder)
 
     def remove(self, key: str) -> None:
         """Delete a file, if it is there."""
@@ -261,6 +277,21 @@ class Storage:
                 f"{self.root}: the lake is no longer there ({LAKE} is gone, seen from {socket.gethostname()}), so {key} was not "
                 "written; is its disk mounted? Bring it back and run the same command again: finished work is kept"
             )
+
+
+@lru_cache(maxsize=32)
+def _copied(storage: Storage, folder: str) -> Path:
+    path = Path(_copies().name) / uuid.uuid4().hex
+    for one in storage.files(folder):
+        target = path / one.key.removeprefix(f"{folder}/")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(storage.read_bytes(one.key))
+    return path
+
+
+@lru_cache(maxsize=1)
+def _copies() -> "tempfile.TemporaryDirectory[str]":
+    return tempfile.TemporaryDirectory(prefix="gaialake-")
 
 
 def write_whole(target: Path, data: bytes) -> None:

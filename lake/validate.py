@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from lake.columns import COLUMNS
 from lake.errors import CheckError, listing
 from lake.ingest import Runner, builds, serial
-from lake.manifest import Manifest, Partition, add_up, digest, is_there, write_manifest
+from lake.manifest import Manifest, Partition, add_up, digest, files_there, write_manifest
 from lake.partition import Ids, file_name, first_id
 from lake.storage import Storage
 from lake.table import schema_named
@@ -212,10 +212,11 @@ def check(  # noqa: PLR0913
     """
     fields = tuple((one["name"], one["type"]) for one in manifest.columns)
     before = {} if deep else _audited_before(storage, manifest)
+    there = files_there(storage, manifest.partitions) if before else set()
     known = {
         part.first: before[part.key]
         for part in manifest.partitions
-        if part.key in before and before[part.key]["sha256"] == part.sha256 and is_there(storage, part)
+        if part.key in there and part.key in before and before[part.key]["sha256"] == part.sha256
     }
     tasks = [CheckTask(storage, part, fields) for part in manifest.partitions if part.first not in known]
     records = [*known.values(), *(run(f"check {manifest.table}", check_partition, tasks) if tasks else ())]

@@ -9,7 +9,7 @@ import pytest
 import lake
 from jobs.cluster import in_process
 from jobs.inference import Predict, predict
-from jobs.training import bundle_folder, current_bundle, train
+from jobs.training import bundle_key, current_bundle, train
 
 
 def test_training_again_on_the_same_builds_finds_the_bundle(published: Path) -> None:
@@ -21,7 +21,7 @@ def test_training_again_on_the_same_builds_finds_the_bundle(published: Path) -> 
 
 def test_the_bundle_remembers_builds_columns_and_losses(published: Path) -> None:
     opened = lake.open(published)
-    folder = bundle_folder(opened.storage, "xp_mae", current_bundle(opened.storage, "xp_mae") or "")
+    folder = opened.storage.path(bundle_key("xp_mae", current_bundle(opened.storage, "xp_mae") or ""))
     held = json.loads((folder / "bundle.json").read_text())
     assert held["training_builds"]["gaia_dr3_xp"] == opened.table("gaia_dr3_xp").manifest.build
     assert {"bp_coefficients", "phot_g_mean_mag", "parallax"} <= set(held["input_columns"])
@@ -32,9 +32,9 @@ def test_the_bundle_remembers_builds_columns_and_losses(published: Path) -> None
 def test_predictions_do_not_depend_on_the_partitioning(published: Path) -> None:
     opened = lake.open(published)
     join = opened.pretrain()
-    folder = bundle_folder(opened.storage, "xp_mae", current_bundle(opened.storage, "xp_mae") or "")
+    key = bundle_key("xp_mae", current_bundle(opened.storage, "xp_mae") or "")
     whole = __import__("pyarrow").concat_tables([join.read_leaf(leaf) for leaf in range(len(opened.grid))])
-    at_once = Predict(folder)(whole)
+    at_once = Predict(opened.storage, key)(whole)
     stored = opened.table("predictions_xp_mae").select(at_once["source_id"].to_numpy())
     np.testing.assert_allclose(
         stored["reconstruction_error"].to_numpy(dtype=np.float64, na_value=np.nan),
