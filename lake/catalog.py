@@ -5,18 +5,18 @@ from it for environments without this package, and ``current/`` holds hard links
 """
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from intake.source.base import DataSource, Schema
 
 from lake.columns import column
 from lake.errors import CheckError
+from lake.history import hold, replace_catalog
 from lake.manifest import Manifest, manifest_at
-from lake.plain import derive_plain, mend_derived, to_yaml
+from lake.plain import mend_derived, to_yaml
 from lake.pretrain import ANCHOR, COLUMNS, SOURCES
-from lake.root import Lake, open_lake, read_catalog
-from lake.storage import CATALOG, Storage, manifest_key
+from lake.root import Lake, held_builds, open_lake
+from lake.storage import Storage, manifest_key
 from lake.survey import Survey, surveys
 
 if TYPE_CHECKING:
@@ -121,47 +121,61 @@ class PretrainTable(_LakeSource):
         return Lake(opened.storage, opened.release, opened.grid, self._tables).pretrain(wide=self._wide).to_dask()
 
 
-def publish(storage: Storage, manifests: Iterable[Manifest], *, withdraw: Iterable[str] = ()) -> list[str]:
+def publish(
+    storage: Storage,
+    manifests: Iterable[Manifest],
+    *,
+    withdraw: Iterable[str] = (),
+    fence: int | None = None,
+    release_held: bool = False,
+) -> list[str]:
     """Name these builds in the catalogue, beside the published builds of all other tables; return the names that changed.
 
-    Readers that opened the old catalogue keep its builds. Nothing is copied.
+    Readers that opened the old catalogue keep its builds. Nothing is copied. A build that a roll-back took back is left out.
+
+    Parameters
+    ----------
+    withdraw
+        Tables to take out.
+    fence
+        Number of the writer's lease on an object store.
+    release_held
+        Whether to publish builds that a roll-back took back as well.
 
     Raises
     ------
     CheckError
         If a build has not passed its check.
+    BusyError
+        If another writer got in between; the catalogue stays as it is.
     LakeError
         If the catalogue cannot be written; the old one then stays.
     """
-    new = {manifest.table: manifest for manifest in manifests}
+    held = hold(storage)
+    taken_back = {} if release_held else held_builds(held.content)
+    new = {one.table: one for one in manifests if taken_back.get(one.table) != one.build}
     unchecked = sorted(name for name, manifest in new.items() if manifest.checks is None)
     if unchecked:
         raise CheckError(
             f"{', '.join(unchecked)}: not checked, so not published; run `gaialake --lake {storage.root} check` first"
         )
-    sources = dict(read_catalog(storage).get("sources", {}))
+    sources = held.sources
     changed = [name for name, manifest in new.items() if _build_of(sources.get(name)) != manifest.build]
     gone = [name for name in withdraw if name in sources]
     if not changed and not gone:
         mend_derived(storage)
         return []
     sources |= {name: entry(new[name]) for name in changed}
-    sources = {name: held for name, held in sources.items() if name not in gone}
+    sources = {name: one for name, one in sources.items() if name not in gone}
     tables = {name: sources[name]["metadata"]["manifest"] for name in SOURCES if name in sources}
     sources.pop("pretrain", None)
     if ANCHOR in tables:
         sources["pretrain"] = _pretrain_entry(tables)
-    lake = storage.read_json("lake.json")
-    metadata = {
-        "version": 1,
-        "title": f"gaialake, release {lake['release']}",
-        "release": lake["release"],
-        "grid": lake["grid"]["id"],
-    }
-    metadata["published"] = datetime.now(UTC).isoformat(timespec="seconds")
-    content = {"metadata": metadata, "sources": {name: sources[name] for name in sorted(sources)}}
-    storage.write_bytes(CATALOG, to_yaml(content))
-    derive_plain(storage)
+    said: dict[str, Any] = {"former": int(held.metadata.get("serial", 0))} if held.sources else {}
+    still = {name: build for name, build in held_builds(held.content).items() if name not in changed}
+    if still:
+        said["held"] = still
+    replace_catalog(storage, held, sources, said, fence)
     return changed + gone
 
 

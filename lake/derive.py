@@ -4,7 +4,7 @@ import json
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 
 import numpy as np
@@ -52,6 +52,8 @@ class Derivation:
         Fingerprint of the function: a model bundle's id.
     made_of
         What to remember in the manifest, such as the bundle.
+    resources
+        What a worker must offer to make a partition, such as ``{"GPU": 1}``, on clusters where some do.
     """
 
     name: str
@@ -65,6 +67,7 @@ class Derivation:
     lengths: Mapping[str, int]
     version: str
     made_of: Mapping[str, str]
+    resources: Mapping[str, float] = field(default_factory=dict)
 
     def schema(self) -> pa.Schema:
         """Return the schema of the table."""
@@ -84,6 +87,11 @@ class DeriveTask:
     end: int
     content: str
     record: str
+
+    @property
+    def resources(self) -> Mapping[str, float]:
+        """What the worker must offer that carries out the task."""
+        return self.derivation.resources
 
 
 def derive_partition(task: DeriveTask) -> Partition:

@@ -33,6 +33,12 @@ class RawFile:
     sha256: str
 
 
+def own_folder(storage: Storage, survey: Survey) -> Path | None:
+    """Return the lake's own folder of a survey's raw files, if it holds any; a lake on an object store has none."""
+    folder = storage.path(f"raw/{survey.name}") if storage.is_local else None
+    return folder if folder is not None and folder.is_dir() and any(folder.iterdir()) else None
+
+
 def register(storage: Storage, survey: Survey, paths: Iterable[Path], *, replace: bool = False) -> list[Path]:
     """Remember files and folders as sources of a survey, beside those known (or instead of them); return all of them.
 
@@ -63,7 +69,7 @@ def restore(storage: Storage, survey: Survey, ledger: dict[str, Any]) -> None:
     if ledger["roots"] or ledger["files"]:
         _write(storage, survey, ledger)
     elif storage.exists(ledger_key(survey.name)):
-        storage.path(ledger_key(survey.name)).unlink()
+        storage.remove(ledger_key(survey.name))
 
 
 def raw_files(
@@ -84,8 +90,8 @@ def raw_files(
         If a file that an earlier run knew is gone: rows would silently leave the table.
     """
     ledger = _read(storage, survey)
-    own = storage.path(f"raw/{survey.name}")
-    roots = [*([own] if own.is_dir() and any(own.iterdir()) else []), *(Path(root) for root in ledger["roots"])]
+    own = own_folder(storage, survey)
+    roots = [*([own] if own else []), *(Path(root) for root in ledger["roots"])]
     gone = [str(root) for root in roots if not root.exists()]
     names = {} if gone else {_name(storage, file): file for root in roots for file in files_under(root, survey)}
     gone = gone or [name for name in ledger["files"] if name not in names]
@@ -143,8 +149,8 @@ def files_under(root: Path, survey: Survey) -> list[Path]:
 
 
 def _name(storage: Storage, file: Path) -> str:
-    root = storage.path("")
-    return str(file.relative_to(root)) if file.is_relative_to(root) else str(file)
+    root = storage.path("") if storage.is_local else None
+    return str(file.relative_to(root)) if root and file.is_relative_to(root) else str(file)
 
 
 def _sha256(path: Path) -> str:

@@ -153,10 +153,19 @@ def read_catalog(storage: Storage) -> dict[str, Any]:
     LakeError
         If it is not sound YAML of ours.
     """
-    if not storage.exists(CATALOG):
-        return {}
+    return parse_catalog(storage, CATALOG, storage.read_bytes(CATALOG)) if storage.exists(CATALOG) else {}
+
+
+def parse_catalog(storage: Storage, key: str, data: bytes) -> dict[str, Any]:
+    """Return the content of a catalogue that was read from a key; nothing in it is executed.
+
+    Raises
+    ------
+    LakeError
+        If it is not sound YAML of ours.
+    """
     try:
-        held = yaml.load(storage.read_bytes(CATALOG), Loader=_LOADER)
+        held = yaml.load(data, Loader=_LOADER)
         if not isinstance(held["sources"], dict):
             raise TypeError("its sources are no mapping")
         for name, one in held["sources"].items():
@@ -165,7 +174,7 @@ def read_catalog(storage: Storage) -> dict[str, Any]:
         return dict(held)
     except (yaml.YAMLError, KeyError, TypeError) as error:
         raise LakeError(
-            f"{storage.root}/{CATALOG}: not a catalogue ({error}); restore it, or move it away and run `gaialake nightly`"
+            f"{storage.root}/{key}: not a catalogue ({error}); restore it, or move it away and run `gaialake nightly`"
         ) from error
 
 
@@ -173,6 +182,11 @@ def published(storage: Storage) -> dict[str, str]:
     """Return table -> key of the manifest of its published build."""
     sources = read_catalog(storage).get("sources", {})
     return {name: entry["metadata"]["manifest"] for name, entry in sources.items() if "manifest" in entry.get("metadata", {})}
+
+
+def held_builds(catalog: Mapping[str, Any]) -> dict[str, str]:
+    """Return table -> build that a roll-back took back, from a catalogue's content; such builds are not published again."""
+    return dict(catalog.get("metadata", {}).get("held", {}))
 
 
 def init_lake(where: str | os.PathLike[str], *, release: str = "dr3", grid: Grid | None = None) -> Lake:

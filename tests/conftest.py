@@ -32,6 +32,7 @@ from lake.standing import ON_FILES, Reference, Standing
 from lake.survey import Survey, survey, surveys
 from lake.table import Table
 from lake.validate import check
+from tests.s3 import s3_server
 
 ROWS = 120
 STAR = 5853498713190525696
@@ -382,3 +383,10 @@ def shared_data() -> Path:
     if not (folder / "README.md").exists():
         pytest.skip(f"{folder} is not here: real survey files are not part of the repository")
     return folder
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[str]:
+    """URL of a bucket of a real S3 server on this machine."""
+    with s3_server() as url:
+        yield url

@@ -199,7 +199,7 @@ def test_a_lake_that_was_opened_before_stays_on_its_builds_and_the_old_build_can
 
 
 def test_readers_always_get_a_whole_catalogue_while_it_is_replaced_two_hundred_times(two_builds, new_lake, monkeypatch):
-    monkeypatch.setattr("lake.catalog.derive_plain", lambda storage: None)
+    monkeypatch.setattr("lake.history.derive_plain", lambda storage: None)
     publish(new_lake.storage, two_builds[:1])
     builds, seen, done, trouble = {made.build for made in two_builds}, [], threading.Event(), []
 
@@ -232,7 +232,7 @@ def test_a_catalogue_that_cannot_be_written_stays_as_it_was(two_builds, new_lake
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", fail)
-    with pytest.raises(LakeError, match="catalog.yaml cannot be written: No space left"):
+    with pytest.raises(LakeError, match="yaml cannot be written: No space left"):
         publish(new_lake.storage, [second])
     monkeypatch.undo()
     assert lakes.open(new_lake.storage.root).table(CATWISE.name).manifest.build == first.build
@@ -241,7 +241,7 @@ def test_a_catalogue_that_cannot_be_written_stays_as_it_was(two_builds, new_lake
 def test_what_is_derived_from_the_catalogue_is_mended_by_publishing_again(two_builds, new_lake, monkeypatch):
     first, second = two_builds
     publish(new_lake.storage, [first])
-    monkeypatch.setattr("lake.catalog.derive_plain", refuse_to_compute)
+    monkeypatch.setattr("lake.history.derive_plain", refuse_to_compute)
     with pytest.raises(AssertionError):
         publish(new_lake.storage, [second])
     monkeypatch.undo()
