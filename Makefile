@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PYTHONSAFEPATH = 1
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check bench chaos clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -24,6 +24,9 @@ check: $(VENV)/installed
 
 bench: $(VENV)/installed
 	$(BIN)/python tests/bench/run.py
+
+chaos: $(VENV)/installed
+	$(BIN)/python tests/chaos.py --seeds 20
 
 clean:
 	rm -rf $(VENV) build *.egg-info

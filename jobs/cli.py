@@ -1,28 +1,36 @@
 """The command line: verbs in the order of the data's way; flags say which, where, and whether to write."""
 
 import argparse
+import gc
 import importlib
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
 
-from jobs import commands, terminal
+from jobs import commands, ingesting, terminal, upkeep
+from jobs.journal import logging_to, reason
 from lake.errors import BusyError, LakeError
 from lake.partition import LEAF_ROWS
 
 FAILED, STOPPED, BUSY = 1, 130, 75
+_STOPS = (signal.SIGTERM, signal.SIGHUP)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code.
 
     0: done; 1: something failed, of which what was published before is still served; 2: wrong usage; 3: nothing to do (nightly);
-    75: another writer holds the lake.
+    75: another writer holds the lake; 130: stopped by a signal.
     """
     options = _parser().parse_args(arguments)
     command: Callable[[argparse.Namespace], int] = options.command
     try:
         _refuse_shadows()
-        return command(options)
+        with stopped_in_order(), logging_to(options.log):
+            return command(options)
     except BusyError as error:
         terminal.complain(str(error))
         return BUSY
@@ -32,9 +40,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         terminal.complain(f"{error}; what was published is untouched: run the same command again when the disk answers")
         return FAILED
-    except KeyboardInterrupt:
-        terminal.complain("stopped; run the same command again to continue where it stopped")
+    except KeyboardInterrupt as error:
+        terminal.complain(reason(error))
         return STOPPED
+
+
+@contextmanager
+def stopped_in_order() -> Iterator[None]:
+    """Let what systemd, Slurm or a lost terminal sends end a run as Ctrl-C does; only the main thread may."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    ours = [one for one in _STOPS if signal.getsignal(one) is signal.SIG_DFL]
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        # The run is ending; a second one must not end it before its record is kept.
+        for one in ours:
+            signal.signal(one, signal.SIG_IGN)
+        raise KeyboardInterrupt(signal.Signals(number).name)
+
+    for one in ours:
+        signal.signal(one, stop)
+    try:
+        yield
+    finally:
+        for one in ours:
+            signal.signal(one, signal.SIG_DFL)
 
 
 def _refuse_shadows() -> None:
@@ -54,13 +85,14 @@ def _refuse_shadows() -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="gaialake", description="A data lake and batch service for stellar surveys.")
     parser.add_argument("--lake", metavar="DIR", help="root of the lake (or set GAIALAKE)")
+    parser.add_argument("--log", metavar="FILE", help="append events to this file as JSON lines; - for stderr")
     verbs = parser.add_subparsers(title="verbs, in the data's order", required=True, metavar="VERB")
 
     def verb(
         name: str, command: Callable[[argparse.Namespace], int], said: str, *, writes: bool = True, runs: bool = False
     ) -> argparse.ArgumentParser:
         one = verbs.add_parser(name, help=said, description=said)
-        one.set_defaults(command=command)
+        one.set_defaults(command=commands.on_cluster(command) if runs else command)
         if writes:
             one.add_argument("--dry-run", action="store_true", help="say what would be done, change nothing")
         if runs:
@@ -92,30 +124,56 @@ def _parser() -> argparse.ArgumentParser:
     )
     one.add_argument("--chunk", type=int, default=2_000_000, metavar="N", help="with --sources: most ids of one query")
     one.add_argument("--jobs", type=int, default=4, metavar="N", help="most files at a time (default 4)")
-    one = verb("ingest", commands.ingest, "build a survey's tables from raw files", runs=True)
+    one = verb("ingest", ingesting.ingest, "build a survey's tables from raw files", runs=True)
     one.add_argument("surveys", metavar="SURVEY", nargs="+")
     one.add_argument("--raw", metavar="PATH", nargs="+", default=[], help="files or folders, remembered for later runs")
     one.add_argument("--replace", action="store_true", help="forget the paths that were named before")
+    one.add_argument("--register", action="store_true", help="only remember and hash the files, before a job array")
+    one.add_argument("--part", metavar="i/n", help="do the share of element i of n of a job array")
     verb("check", commands.check, "audit builds", runs=True).add_argument(
         "--deep", action="store_true", help="audit those that passed before as well"
     )
-    verb("publish", commands.publish, "name checked builds in the catalogue")
-    verb("plan", commands.plan, "say what is stale and why", writes=False)
+    verb("publish", commands.publish, "name checked builds in the catalogue").add_argument(
+        "--held", action="store_true", help="publish builds that a roll-back took back as well"
+    )
+    one = verb("plan", commands.plan, "say what would be made anew, why, and about how much", writes=False)
+    one.add_argument("tables", metavar="TABLE", nargs="*", help="only these, with their partitions")
+    one.add_argument("--partitions", action="store_true", help="list every partition that is to be made, and why")
+    one.add_argument("--json", action="store_true", help="for machines")
+    one.add_argument("--part", metavar="i/n", help="only what element i of n of a job array would do")
     one = verb("train", commands.train, "train a model on the published tables", runs=True)
     one.add_argument("model", metavar="MODEL")
     one.add_argument("--preset", default="small")
     one = verb("predict", commands.predict, "map a model over all partitions and publish its predictions", runs=True)
     one.add_argument("model", metavar="MODEL")
     one.add_argument("--bundle", metavar="B", help="bundle id (default: the one trained last)")
-    verb("nightly", commands.nightly, "rebuild, check and publish what is stale", runs=True).add_argument(
-        "--train", metavar="MODEL", action="append", help="train this model anew on what is published"
+    one.add_argument("--part", metavar="i/n", help="make the partitions of element i of n of a job array, publish nothing")
+    one = verb("nightly", commands.nightly, "rebuild, check and publish what is stale", runs=True)
+    one.add_argument("--fetch", metavar="SURVEY", nargs="+", action="extend", help="fetch the files of these surveys first")
+    one.add_argument("--train", metavar="MODEL", action="append", help="train this model anew on what is published")
+    one = verb("status", commands.status, "show who writes, how the last nightly went, what is published", writes=False)
+    one.add_argument("--json", action="store_true", help="for programs")
+    one = verb("rollback", upkeep.rollback, "publish the former catalogue again; what it takes back waits for new inputs")
+    one.add_argument("--to", type=int, metavar="N", help="serial number of the catalogue to restore (default: the former one)")
+    one.add_argument("--list", action="store_true", help="list the catalogues that are kept")
+    one = verb("gc", upkeep.gc, "delete files that no kept catalogue names")
+    one.add_argument("--keep", type=int, default=3, metavar="N", help="catalogues to keep, the current one included (default 3)")
+    one.add_argument(
+        "--grace", type=float, default=24.0, metavar="HOURS", help="keep what was replaced or written since (default 24)"
     )
-    verb("status", commands.status, "show what is published", writes=False)
     one = verb("demo", commands.demo, "show the whole path on a synthetic sky", runs=True)
     one.add_argument("--dir", default="gaialake-demo")
     one.add_argument("--stars", type=int, default=50_000)
     return parser
 
 
-if __name__ == "__main__":
+def program() -> None:
+    """Be the program: run the command that was typed, and exit with its code."""
+    # A plan reads manifests of hundred thousands of entries, which are all kept; half of its time would go into looking
+    # for garbage among them.
+    gc.set_threshold(100_000, 50, 50)
     sys.exit(main())
+
+
+if __name__ == "__main__":
+    program()

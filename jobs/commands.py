@@ -1,35 +1,55 @@
 """What each verb of the command line does: open the lake, call the one function for it, say what came of it."""
 
 import argparse
-import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import ModuleType
 
 from jobs import nightly as night
 from jobs import terminal
-from jobs.cluster import cluster
+from jobs.auditing import audited
+from jobs.cluster import cluster, job_script
 from jobs.inference import derivation, predictions_build, predictions_name
+from jobs.inference import predict as predict_partitions
+from jobs.ingesting import show_account
+from jobs.journal import logged
 from jobs.lock import writing
-from jobs.plan import STALE, WAITING, SurveyPlan, plan_survey, summary
+from jobs.opened import opened, opened_for_night, opened_or_new, where
+from jobs.plan import STALE, WAITING
 from jobs.plan import plan as make_plan
+from jobs.show_plan import chosen_tables, plan_json, show_plan, whole_plan
+from jobs.status import show_status
+from jobs.status import status as make_status
 from jobs.training import MODELS, has_bundle, model_inputs, require_model, training_id
 from jobs.training import train as train_model
-from lake import ledger
-from lake.build import build_survey
 from lake.catalog import publish as publish_builds
-from lake.errors import LakeError, RawFileError
-from lake.ingest import Runner, builds, scratch_left
+from lake.errors import LakeError
+from lake.ingest import builds
 from lake.manifest import Manifest, read_manifest
 from lake.overview import COLUMN_HEADINGS, CREDIT_HEADINGS, HEADINGS, acknowledged, columns, details, overview
+from lake.part import part_of
 from lake.pretrain import ANCHOR
-from lake.root import Lake, grid_of, init_lake, open_lake
-from lake.storage import LAKE, Storage
-from lake.survey import Survey, table_surveys
+from lake.root import Lake, grid_of, held_builds, init_lake, read_catalog
+from lake.storage import Storage
 from lake.survey import survey as declared
+from lake.survey import table_surveys
 from lake.verify import due
 
 DONE = 0
-_MASKS_SHOWN = 5
+
+
+def on_cluster(command: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
+    """Let a verb that runs on a cluster show, on a dry run, the job that its profile would submit as well."""
+
+    def shown(options: argparse.Namespace) -> int:
+        code = command(options)
+        script = job_script(options.profile) if options.dry_run else None
+        if script:
+            terminal.say(f"\nwith work to do, profile {options.profile} would submit jobs such as this:\n\n{script}")
+        return code
+
+    return shown
 
 
 def init(options: argparse.Namespace) -> int:
@@ -60,98 +80,26 @@ def surveys(options: argparse.Namespace) -> int:
     return DONE
 
 
-def fetch(options: argparse.Namespace) -> int:
-    """Fetch the raw files of surveys from their archives."""
+def _fetching() -> ModuleType:
+    """Return the module that fetches; its libraries are an extra."""
     try:
         from jobs import fetching
     except ModuleNotFoundError as error:
         raise LakeError(f"fetching needs {error.name}, which is not installed; `pip install 'gaialake[archive]'`") from error
+    return fetching
+
+
+def fetch(options: argparse.Namespace) -> int:
+    """Fetch the raw files of surveys from their archives."""
+    fetching = _fetching()
     chosen = [declared(name) for name in options.surveys]
-    fetching.refuse(Storage.at(_where(options)), chosen)
-    return fetching.fetch_all(_lake(options) if options.dry_run else _lake_or_new(options), chosen, options)
-
-
-def ingest(options: argparse.Namespace) -> int:
-    """Build the tables of surveys from raw files, which are remembered for later nights."""
-    chosen = [declared(name) for name in options.surveys]
-    paths = [Path(path) for path in options.raw]
-    if len(chosen) > 1 and any(path.is_file() for path in paths):
-        raise LakeError("files belong to one survey: name one survey with --raw FILE..., or give folders")
-    if options.replace and not paths:
-        raise LakeError("--replace forgets the paths named before, so it needs --raw PATH... to take their place")
-    if options.dry_run:
-        return _ingest_dry(options, chosen, paths)
-    lake = _lake_or_new(options)
-    with writing(lake.storage), cluster(options.profile) as run:
-        for one in chosen:
-            before = ledger.remembered(lake.storage, one)
-            if paths:
-                ledger.register(lake.storage, one, paths, replace=options.replace)
-            planned = None
-            try:
-                planned = plan_survey(lake, one)
-                _ingest_one(lake, planned, run)
-            except LakeError as error:
-                # Files that do not fit, or have nothing to stand on, are forgotten, or every later night would fail on them.
-                if planned is None or isinstance(error, RawFileError):
-                    ledger.restore(lake.storage, one, before)
-                raise
-    terminal.say(f"next: gaialake --lake {lake.storage.root} check")
-    return DONE
-
-
-def _ingest_dry(options: argparse.Namespace, chosen: list[Survey], paths: list[Path]) -> int:
-    if not paths:
-        lake = _lake(options)
-        night.show_plan([plan_survey(lake, one, save=False) for one in chosen], [])
-    for one in chosen if paths else ():
-        files = [file for path in paths for file in ledger.files_under(path, one)]
-        held = terminal.size(sum(file.stat().st_size for file in files))
-        terminal.say(f"{one.name}: would read {len(files)} files, {held}")
-    return DONE
-
-
-def _ingest_one(lake: Lake, plan: SurveyPlan, run: Runner) -> None:
-    left = ledger.ignored_files(lake.storage, plan.survey)
-    if left:
-        terminal.say(f"{plan.survey.name}: {len(left)} files beside its own were left alone, such as {left[0]}")
-    outcome = build_survey(lake.storage, lake.grid, plan.survey, plan.files, plan.standing, run=run)
-    did = f"{outcome.mapped} files read, {outcome.reduced} partitions made, {outcome.reused} kept"
-    terminal.say(f"{plan.survey.name}: {did if outcome.reduced or outcome.reused else 'nothing to do, the build is there'}")
-    for manifest in outcome.manifests:
-        _show_account(manifest)
-    if plan.survey.override and plan.survey.override.survey not in plan.standing.beside:
-        terminal.say(f"  no files of {plan.survey.override.survey} are in this lake, so none of its labels replaces these")
-
-
-def _show_account(manifest: Manifest) -> None:
-    account = manifest.account
-    lost = ", ".join(f"{rows:,} {reason}" for reason, rows in account["dropped"].items()) or "none"
-    terminal.say(f"  {manifest.table} {manifest.build}: {account['in']:,} rows in, {account['out']:,} out, dropped: {lost}")
-    reasons: dict[str, list[int]] = {}
-    for reason, values in manifest.masked.items():
-        reasons.setdefault(reason.partition(": ")[2], []).append(values)
-    most = sorted(reasons.items(), key=lambda one: -sum(one[1]))
-    for reason, columns_masked in most[:_MASKS_SHOWN]:
-        terminal.say(f"  {sum(columns_masked):,} values masked in {len(columns_masked)} columns: {reason}")
-    if len(most) > _MASKS_SHOWN:
-        rest = sum(sum(columns_masked) for _, columns_masked in most[_MASKS_SHOWN:])
-        terminal.say(f"  {rest:,} values masked for {len(most) - _MASKS_SHOWN} more reasons: see its manifest")
-    for one in (manifest.checks or {}).get("relations", ()):
-        what = f"{one['value']} against {one['against']}"
-        if one["sound"]:
-            terminal.say(f"  matches verified: {what}: {one['share']:.1%} of {one['rows']:,} rows far off")
-        else:
-            terminal.say(f"  matches not judged: {what}: too few rows ({one['rows']})")
-    for name in (manifest.checks or {}).get("unverified", ()):
-        terminal.say(f"  matches NOT verified: {name} is not in this lake")
-    if manifest.absent:
-        terminal.say(f"  absent from all its files, hence null: {', '.join(manifest.absent)}")
+    fetching.refuse(Storage.at(where(options)), chosen)
+    return fetching.fetch_all(opened(options) if options.dry_run else opened_or_new(options), chosen, options)
 
 
 def check(options: argparse.Namespace) -> int:
     """Audit the builds that should be published."""
-    lake = _lake(options)
+    lake = opened(options)
     if options.dry_run:
         wanted = _wanted(lake, save=False)
         for manifest in wanted:
@@ -160,13 +108,13 @@ def check(options: argparse.Namespace) -> int:
                 f"{manifest.table} {manifest.build}: {'would be audited' if audit else 'passed before'}, {manifest.rows:,} rows"
             )
         return DONE
-    with writing(lake.storage), cluster(options.profile) as run:
+    with writing(lake.storage, "check"), cluster(options.profile) as at, logged(lake.storage, "check", at) as run:
         wanted = _wanted(lake)
         for manifest in wanted:
             if manifest.checks is not None and not options.deep and not _why(manifest, wanted, lake):
                 terminal.say(f"{manifest.table} {manifest.build}: passed before (--deep reads it again)")
             else:
-                _show_account(night.audited(lake, manifest, run, beside=wanted, again=options.deep))
+                show_account(audited(lake, manifest, run, beside=wanted, again=options.deep))
     terminal.say(f"next: gaialake --lake {lake.storage.root} publish")
     return DONE
 
@@ -178,37 +126,48 @@ def _why(manifest: Manifest, wanted: Sequence[Manifest], lake: Lake) -> str:
 
 def publish(options: argparse.Namespace) -> int:
     """Name checked builds in the catalogue."""
-    lake = _lake(options)
+    lake = opened(options)
     if options.dry_run:
         for manifest in _wanted(lake, save=False):
             there = f"/{manifest.build}.json" in lake.published.get(manifest.table, "")
             state = "published" if there else "would be published" if manifest.checks is not None else "not checked"
             terminal.say(f"{manifest.table} {manifest.build}: {state}")
         return DONE
-    with writing(lake.storage):
-        changed = publish_builds(lake.storage, _wanted(lake))
+    with writing(lake.storage, "publish") as writer:
+        wanted = _wanted(lake)
+        held = {} if options.held else held_builds(read_catalog(lake.storage))
+        kept_back = [one.table for one in wanted if held.get(one.table) == one.build]
+        changed = publish_builds(lake.storage, wanted, fence=writer.fence, release_held=options.held)
+    for table in kept_back:
+        terminal.say(f"{table}: a roll-back took this build back; `gaialake publish --held` publishes it again")
     terminal.say(f"published: {', '.join(changed) if changed else 'nothing new'}")
     terminal.say(f"catalogue: {lake.storage.root}/catalog.yaml")
     return DONE
 
 
 def plan(options: argparse.Namespace) -> int:
-    """Say what is stale and why."""
-    lake = _lake(options)
-    night.show_plan(make_plan(lake, save=False), night.models_to_do(lake, []))
+    """Say what would be made anew, why, and about how much."""
+    lake = opened(options)
+    part = part_of(options.part) if options.part else None
+    plans = [one.share(part) for one in chosen_tables(whole_plan(lake, quiet=options.json), options.tables)]
+    partitions = options.partitions or bool(options.tables)
+    if options.json:
+        sys.stdout.write(plan_json(plans, part=part, partitions=partitions) + "\n")
+    else:
+        show_plan(plans, partitions=partitions)
     return DONE
 
 
 def train(options: argparse.Namespace) -> int:
     """Train a model on the published tables."""
-    lake = _lake(options)
+    lake = opened(options)
     require_model(options.model)
     if options.dry_run:
         bundle = training_id(model_inputs(lake), options.model, options.preset)
         there = has_bundle(lake.storage, options.model, bundle)
         terminal.say(f"{options.model}, preset {options.preset}: bundle {bundle} {'is there' if there else 'would be trained'}")
         return DONE
-    with writing(lake.storage), cluster(options.profile) as run:
+    with writing(lake.storage, "train"), cluster(options.profile) as at, logged(lake.storage, "train", at) as run:
         bundle, trained = train_model(lake, options.model, preset=options.preset, run=run)
     terminal.say(f"{options.model}: bundle {bundle} {'trained' if trained else 'was there already'}")
     terminal.say(f"next: gaialake --lake {lake.storage.root} predict {options.model}")
@@ -217,35 +176,56 @@ def train(options: argparse.Namespace) -> int:
 
 def predict(options: argparse.Namespace) -> int:
     """Map a model over all partitions and publish its predictions."""
-    lake = _lake(options)
+    lake = opened(options)
     if options.dry_run:
         made = derivation(lake, options.model, options.bundle)
         terminal.say(f"would build {made.name} with bundle {made.version} for {lake.table(ANCHOR).rows:,} sources")
         return DONE
+    if options.part is not None:
+        return _predict_share(options, lake)
     record: dict[str, object] = {}
-    with writing(lake.storage), cluster(options.profile) as run:
-        changed = night.publish_predictions(lake, options.model, options.bundle, run, record)
+    with (
+        writing(lake.storage, "predict") as writer,
+        cluster(options.profile) as at,
+        logged(lake.storage, "predict", at) as run,
+    ):
+        changed = night.publish_predictions(lake, options.model, options.bundle, run, record, writer)
     terminal.say(f"{record['partitions_made']} partitions made, {record['partitions_kept']} kept")
     terminal.say(f"published: {', '.join(changed) if changed else 'nothing new'}")
     return DONE
 
 
+def _predict_share(options: argparse.Namespace, lake: Lake) -> int:
+    """Make one element's share of the partitions of a job array."""
+    part = part_of(options.part)
+    with (
+        writing(lake.storage, "predict", shared=True),
+        cluster(options.profile) as at,
+        logged(lake.storage, f"predict-{part[0]}-of-{part[1]}", at) as run,
+    ):
+        outcome = predict_partitions(lake, options.model, bundle=options.bundle, run=run, part=part)
+    terminal.say(f"{options.model}, part {options.part}: {outcome.reduced} partitions made, {outcome.reused} kept")
+    terminal.say(f"when all elements have: gaialake --lake {lake.storage.root} predict {options.model}")
+    return DONE
+
+
 def nightly(options: argparse.Namespace) -> int:
     """Bring the lake up to date."""
-    lake = _lake(options) if options.dry_run else _lake_or_new(options)
-    return night.nightly(lake, profile=options.profile, train_models=options.train or [], dry_run=options.dry_run)
+    chosen = [declared(name) for name in options.fetch or []]
+    if chosen:
+        _fetching().refuse(Storage.at(where(options)), chosen)
+    return night.nightly(
+        opened_for_night(options),
+        profile=options.profile,
+        fetch=chosen,
+        train_models=options.train or [],
+        dry_run=options.dry_run,
+    )
 
 
 def status(options: argparse.Namespace) -> int:
-    """Show what is published, and what a killed run left unfinished."""
-    lake = _lake(options)
-    terminal.say(f"{lake.storage.root}: release {lake.release}, grid {lake.grid.name} with {len(lake.grid):,} partitions")
-    rows = [
-        (one["table"], f"{one['rows']:,}", terminal.size(one["bytes"]), one["build"], one["created"]) for one in summary(lake)
-    ]
-    terminal.table(("published table", "rows", "bytes", "build", "created"), rows, right=(1, 2))
-    for left in scratch_left(lake.storage):
-        terminal.say(f"unfinished work on {left}: the next run that needs it continues there")
+    """Show how the lake is: who writes, how the last nightly went, what is published, held back and unfinished."""
+    show_status(make_status(opened(options)), as_json=options.json)
     return DONE
 
 
@@ -259,29 +239,6 @@ def demo(options: argparse.Namespace) -> int:
         return DONE
     show(folder, stars=options.stars, profile=options.profile)
     return DONE
-
-
-def _lake(options: argparse.Namespace) -> Lake:
-    return open_lake(_where(options))
-
-
-def _where(options: argparse.Namespace) -> str:
-    where = options.lake or os.environ.get("GAIALAKE")
-    if not where:
-        raise LakeError("which lake? give `gaialake --lake DIR ...`, or set GAIALAKE=DIR")
-    return str(where)
-
-
-def _lake_or_new(options: argparse.Namespace) -> Lake:
-    """Open the lake; lay out one with the release's own grid where there is an empty folder or none."""
-    storage = Storage.at(_where(options))
-    if storage.exists(LAKE):
-        return open_lake(storage.root)
-    if storage.is_local and storage.path("").is_dir() and any(storage.path("").iterdir()):
-        raise LakeError(f"{storage.root} is neither a lake nor empty; make a lake elsewhere, or `gaialake init {storage.root}`")
-    made = init_lake(storage.root)
-    terminal.say(f"made a lake in {storage.root}: release {made.release}, {len(made.grid):,} partitions")
-    return made
 
 
 def _wanted(lake: Lake, *, save: bool = True) -> list[Manifest]:

@@ -1,23 +1,26 @@
 """Fetch surveys from their archives, show how it goes, and say what is there, absent or failed."""
 
 import argparse
+import logging
 import os
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from jobs import terminal
+from jobs.journal import event
 from jobs.lock import writing
 from lake.account import Account
 from lake.download import FetchError, Patience, Watch, plain_url
 from lake.errors import LakeError
 from lake.fetch import Outcome, Plan, by_hand, fetch, make_plan
+from lake.orders import Order
 from lake.partition import Ids
 from lake.root import Lake
 from lake.sources import read_sources
@@ -34,35 +37,52 @@ _PLANNED = 3
 
 
 def refuse(storage: Storage, chosen: Sequence[Survey]) -> None:
-    """Refuse surveys that no program can fetch, before anything is fetched.
+    """Refuse surveys that no program can fetch, and lakes that no raw file goes into, before anything is fetched.
 
     Raises
     ------
     LakeError
         With what to do by hand.
     """
+    if not storage.is_local and chosen:
+        name = chosen[0].name
+        raise LakeError(
+            f"{storage.root}: raw files are not kept on an object store; fetch them into a lake on a disk (`gaialake --lake DIR "
+            f"fetch {name}`), then `gaialake --lake {storage.root} ingest {name} --raw DIR/raw/{name}`"
+        )
     for survey in chosen:
         if survey.fetch is None:
             raise LakeError(by_hand(storage, survey))
 
 
+@dataclass(frozen=True)
+class Wish:
+    """What to fetch of surveys: the files of these names or ranges, for these sources, so many at a time."""
+
+    only: Sequence[str] = ()
+    sources: tuple[Ids, int] | None = None
+    jobs: int = 4
+
+
 def fetch_all(lake: Lake, chosen: Sequence[Survey], options: argparse.Namespace) -> int:
     """Fetch surveys one after the other; return 0 if all that was asked for is there, 1 if anything is absent or failed."""
-    sources = _sources(options)
+    wish = Wish(tuple(options.only), _sources(options), options.jobs)
     if options.dry_run:
-        for survey in chosen:
-            watch = Watch(PATIENCE, waits=_Waits(survey.name))
-            _show_plan(lake, make_plan(lake.storage, lake.grid, survey, watch, sources=sources, only=options.only))
+        show_plans(lake, chosen, wish)
         return DONE
-    stop = threading.Event()
-    with writing(lake.storage):
-        whole = [
-            _fetch_one(lake, survey, options, sources, Watch(PATIENCE, stop, waits=_Waits(survey.name))) for survey in chosen
-        ]
-    ready = [survey.name for survey, is_whole in zip(chosen, whole, strict=True) if is_whole]
+    with writing(lake.storage, "fetch"):
+        missing = [fetch_held(lake, survey, wish) for survey in chosen]
+    ready = [survey.name for survey, lacks in zip(chosen, missing, strict=True) if not lacks]
     if ready:
         terminal.say(f"next: gaialake --lake {lake.storage.root} ingest {' '.join(ready)}")
-    return DONE if all(whole) else FAILED
+    return FAILED if any(missing) else DONE
+
+
+def show_plans(lake: Lake, chosen: Sequence[Survey], wish: Wish) -> None:
+    """Say what would be fetched; archives are asked what they have, and nothing is written."""
+    for survey in chosen:
+        watch = Watch(PATIENCE, waits=_Waits(survey.name))
+        _show_plan(lake, make_plan(lake.storage, lake.grid, survey, watch, sources=wish.sources, only=wish.only))
 
 
 def _sources(options: argparse.Namespace) -> tuple[Ids, int] | None:
@@ -78,8 +98,7 @@ def _sources(options: argparse.Namespace) -> tuple[Ids, int] | None:
 
 def _show_plan(lake: Lake, plan: Plan) -> None:
     """Say what would be fetched."""
-    account = Account(lake.storage, plan.survey)
-    due = [order for order in plan.chosen if not account.is_whole(order)]
+    due = _due(lake, plan)
     what = "queries" if plan.orders[0].query else "files"
     terminal.say(
         f"{plan.survey.name}: would fetch {len(due):,} of {len(plan.chosen):,} {what}{_of_all(plan)}; "
@@ -97,35 +116,66 @@ def _of_all(plan: Plan) -> str:
     return f" (of {len(plan.orders):,} in all)" if len(plan.orders) > len(plan.chosen) else ""
 
 
-def _fetch_one(lake: Lake, survey: Survey, options: argparse.Namespace, sources: tuple[Ids, int] | None, watch: Watch) -> bool:
-    """Fetch one survey; a listing or service that fails is told and stops no other survey."""
+def fetch_held(lake: Lake, survey: Survey, wish: Wish, begun: Callable[[], None] = lambda: None) -> str:
+    """Fetch one survey into a lake whose lock the caller holds; a listing or service that fails is told.
+
+    Parameters
+    ----------
+    begun
+        Called before the first file, if there is any to fetch.
+
+    Returns
+    -------
+    str
+        What is missing of what was asked for, in words; empty if nothing.
+    """
     login = os.environ.get(LOGIN)
+    watch = Watch(PATIENCE, threading.Event(), waits=_Waits(survey.name))
     try:
-        plan = make_plan(lake.storage, lake.grid, survey, watch, sources=sources, only=options.only)
+        plan = make_plan(lake.storage, lake.grid, survey, watch, sources=wish.sources, only=wish.only)
+        due = _due(lake, plan)
+        if due:
+            begun()
+        event("fetch started", survey=survey.name, files=len(due))
         with _progress(survey.name, len(plan.chosen)) as (received, ended):
             outcome = fetch(
                 lake.storage,
                 plan,
                 replace(watch, received=received),
-                jobs=options.jobs,
+                jobs=wish.jobs,
                 login=Path(login) if login else None,
                 ended=ended,
             )
     except FetchError as error:
-        terminal.complain(f"{survey.name}: {str(error).removeprefix(f'{survey.name}: ')}")
-        return False
+        why = str(error).removeprefix(f"{survey.name}: ")
+        terminal.complain(f"{survey.name}: {why}")
+        event("fetch failed", level=logging.ERROR, survey=survey.name, error=why)
+        return why
     _show(lake, plan, outcome)
-    return outcome.whole
+    lacks = "" if outcome.whole else ", ".join(_lost(outcome))
+    event("fetch ended", survey=survey.name, files=len(outcome.fetched), bytes=outcome.bytes, error=lacks or None)
+    return lacks
+
+
+def _due(lake: Lake, plan: Plan) -> list[Order]:
+    """Return what of a plan is not there yet."""
+    account = Account(lake.storage, plan.survey)
+    return [order for order in plan.chosen if not account.is_whole(order)]
+
+
+def _lost(outcome: Outcome) -> list[str]:
+    """Say how much is not there, and why."""
+    lost = [f"{len(outcome.absent)} absent"] if outcome.absent else []
+    lost += [f"{len(outcome.excused)} absent as known"] if outcome.excused else []
+    lost += [f"{len(outcome.failed)} failed"] if outcome.failed else []
+    return lost + ([f"{len(outcome.left)} left to a later run, because the server does not answer"] if outcome.left else [])
 
 
 def _show(lake: Lake, plan: Plan, outcome: Outcome) -> None:
     """Say how much of what was asked for is there, and why the rest is not."""
     there = len(outcome.fetched) + len(outcome.kept)
     rows = f", {outcome.rows:,} rows so far" if outcome.rows is not None else ""
-    lost = [f"{len(outcome.absent)} absent"] if outcome.absent else []
-    lost += [f"{len(outcome.excused)} absent as known"] if outcome.excused else []
-    lost += [f"{len(outcome.failed)} failed"] if outcome.failed else []
-    lost += [f"{len(outcome.left)} left to a later run, because the server does not answer"] if outcome.left else []
+    lost = _lost(outcome)
     terminal.say(
         f"{plan.survey.name}: {there:,} of {outcome.asked:,} files{_of_all(plan)}: {len(outcome.fetched):,} fetched, "
         f"{len(outcome.kept):,} were there; {terminal.size(outcome.bytes)}{rows}{'; ' + ', '.join(lost) if lost else ''}"

@@ -88,6 +88,7 @@ def derivation(lake: Lake, model: str, bundle: str | None = None) -> Derivation:
         lengths={"embedding": config.embedding},
         version=chosen,
         made_of={"bundle": chosen},
+        resources={"GPU": 1},
     )
 
 

@@ -108,7 +108,7 @@ def leased(storage: Storage, verb: str, expiry: float = EXPIRY) -> Iterator[Leas
         If another writer holds it; the message names that process and says when the lease would expire.
     """
     held = read_tagged(storage, LEASE)
-    former = _parsed(storage, held) if held else {"owner": None, "fence": 0}
+    former: dict[str, Any] = _parsed(storage, held) if held else {"owner": None, "fence": 0}
     if held and former.get("owner") is not None and held.age <= former["expiry"]:
         raise BusyError(
             f"{storage.root}: another writer is at work ({former['verb']} on {former['host']}, pid {former['pid']}, since "

@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import socket
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -98,7 +99,7 @@ def _locked(storage: Storage, verb: str, *, shared: bool) -> Iterator[None]:
     handle = _opened(storage.path(_LOCK))
     try:
         try:
-            fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+            _lock(handle, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
         except BlockingIOError as error:
             raise BusyError(
                 f"{storage.root}: another writer is at work ({_named(_holder(handle))}); wait for it, or stop it, and run this "
@@ -118,6 +119,18 @@ def _locked(storage: Storage, verb: str, *, shared: bool) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def _lock(handle: int, how: int) -> None:
+    """Take a lock; who only asks for its owner holds it for an instant, so a refusal counts when it lasts."""
+    for pause in (0.05, 0.2, None):
+        try:
+            fcntl.flock(handle, how | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if pause is None:
+                raise
+            time.sleep(pause)
 
 
 def _opened(path: Path) -> int:

@@ -1,65 +1,46 @@
-"""Rebuild what is stale, audit it, publish it at once, and map the current models over it: one idempotent command."""
+"""Fetch, rebuild what is stale, audit it, publish it at once, and map the current models over it: one idempotent command."""
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from functools import partial
+from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Any
 
+from jobs.auditing import audited
 from jobs.cluster import cluster
 from jobs.inference import predict, predictions_build, predictions_name
-from jobs.lock import writing
-from jobs.plan import FRESH, SurveyPlan, plan
-from jobs.terminal import say, size, table
-from jobs.training import DEFAULT_PRESET, MODELS, current_bundle, model_inputs, require_model, train, training_id
+from jobs.inventory import Inventory
+from jobs.journal import event, journaled
+from jobs.lock import Writer, writing
+from jobs.night import DONE, Night, recorded
+from jobs.plan import HELD, STALE, WAITING, SurveyPlan, plan_with
+from jobs.show_plan import show_plan, whole_plan
+from jobs.terminal import say
+from jobs.training import DEFAULT_PRESET, INPUTS, MODELS, current_bundle, model_inputs, require_model, train, training_id
 from lake.build import build_survey
 from lake.catalog import publish
-from lake.errors import CheckError, LakeError
+from lake.errors import LakeError
 from lake.ingest import Runner
 from lake.manifest import Manifest, is_there, read_manifest
 from lake.plain import mend_derived
 from lake.pretrain import ANCHOR
 from lake.root import Lake, open_lake
-from lake.storage import Storage
-from lake.survey import table_surveys
-from lake.table import Table
-from lake.validate import check
-from lake.verify import due, verify
-
-DONE, NOTHING = 0, 3
+from lake.survey import Survey, table_surveys
 
 
-@dataclass
-class Night:
-    """What a run did, step by step."""
-
-    started: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
-    steps: list[dict[str, Any]] = field(default_factory=list)
-
-    @contextmanager
-    def step(self, name: str) -> Iterator[dict[str, Any]]:
-        """Time one step; what it did is added to the record that this yields."""
-        record: dict[str, Any] = {"step": name}
-        begun = time.monotonic()
-        say(name)
-        yield record
-        record["seconds"] = round(time.monotonic() - begun, 2)
-        self.steps.append(record)
-
-    def write(self, storage: Storage) -> str:
-        """Keep the record of the run in the lake; return its key."""
-        key = f"reports/nightly-{self.started.replace(':', '').replace('+0000', 'Z')}.json"
-        storage.write_json(key, {"started": self.started, "steps": self.steps})
-        return key
-
-
-def nightly(lake: Lake, *, profile: str = "local", train_models: Sequence[str] = (), dry_run: bool = False) -> int:
+def nightly(
+    lake: Lake,
+    *,
+    profile: str = "local",
+    fetch: Sequence[Survey] = (),
+    train_models: Sequence[str] = (),
+    dry_run: bool = False,
+) -> int:
     """Bring the lake up to date.
 
     Parameters
     ----------
+    fetch
+        Surveys whose raw files are fetched first; what did not come is a failure, and what did is built.
     train_models
         Models to train anew on what is published; without it, current bundles are mapped over new partitions.
 
@@ -71,101 +52,180 @@ def nightly(lake: Lake, *, profile: str = "local", train_models: Sequence[str] =
     Raises
     ------
     LakeError
-        If anything failed; the catalogue then still names the old builds. Only surveys that lack what they stand on are left
-        out: all else is published first, then the error names them. `BusyError` if another writer is at work.
+        If anything failed. A survey that fails, or lacks what it stands on, keeps its published builds, and so do those that
+        stand on it; all else is published first, then the error names them. `BusyError` if another writer is at work.
     """
     for model in train_models:
         require_model(model)
     if dry_run:
-        show_plan(plan(lake, save=False), models_to_do(lake, train_models))
+        _show_fetch(lake, fetch)
+        todo = models_to_do(lake, train_models)
+        show_plan(whole_plan(lake, train=train_models, todo=todo), todo)
         return DONE
-    with writing(lake.storage), cluster(profile) as run:
-        night = Night()
+    # The record comes before the cluster's end, which may take longer than who stopped the run is willing to wait.
+    with (
+        writing(lake.storage, "nightly") as writer,
+        ExitStack() as closing,
+        recorded(lake.storage, profile, writer) as night,
+    ):
+        run = journaled(closing.enter_context(cluster(profile)))
+        for survey in fetch:
+            _fetch(lake, survey, night)
         with night.step("plan"):
-            plans = plan(lake)
+            plans = _plans(lake, night)
             todo = models_to_do(lake, train_models)
-        waiting = [one.waiting for one in plans if one.waiting]
-        plans = [one for one in plans if not one.waiting]
-        if all(step.state == FRESH for one in plans for step in one.steps) and not todo:
-            mend_derived(lake.storage)
-            _refuse_waiting(waiting)
-            say("nothing to do: every table is published as its raw files, declarations and models ask for")
-            return NOTHING
-        changed = build_tables(lake, plans, night, run)
-        lake = open_lake(lake.storage.root)
-        changed += run_models(lake, train_models, night, run)
-        key = night.write(lake.storage)
-        show_night(open_lake(lake.storage.root), night, changed)
-        say(f"record of this run: {lake.storage.root}/{key}")
-        _refuse_waiting(waiting)
-        return DONE
-
-
-def _refuse_waiting(waiting: Sequence[str]) -> None:
-    """Fail a run that left surveys out, when all others are done."""
-    if waiting:
-        raise LakeError(f"all else is published, but {len(waiting)} survey(s) could not be built: {'; '.join(waiting)}")
-
-
-def build_tables(lake: Lake, plans: Sequence[SurveyPlan], night: Night, run: Runner) -> list[str]:
-    """Ingest what is stale, check what is unchecked, and publish all of it at once; return the tables that changed."""
-    manifests: list[Manifest] = []
-    for one in plans:
-        if all(step.state == FRESH for step in one.steps):
-            continue
-        if one.stale:
-            with night.step(f"ingest {one.survey.name}") as record:
-                outcome = build_survey(lake.storage, lake.grid, one.survey, one.files, one.standing, run=run)
-                record |= {"files_read": outcome.mapped, "partitions_made": outcome.reduced, "partitions_kept": outcome.reused}
-                manifests.extend(outcome.manifests)
+        if plans or todo:
+            _work(lake, plans, train_models, night, run)
         else:
-            manifests.extend(read_manifest(lake.storage, step.table, step.build) for step in one.steps)
-    if not manifests:
-        return []
+            mend_derived(lake.storage)
+        _refuse(lake, night)
+        if not night.busy:
+            say("nothing to do: every table is published as its raw files, declarations and models ask for")
+        return night.code
+
+
+def _plans(lake: Lake, night: Night) -> list[SurveyPlan]:
+    """Return the plans of surveys with something to do; one that cannot be planned, or waits, is noted as a failure."""
+    inventory = Inventory(lake, save=True)
+    try:
+        plans = plan_with(inventory)
+    except LakeError:
+        # Each alone, to find out whose error it is; what was read stays read.
+        sound = []
+        for survey in inventory.registered:
+            with night.excusing(f"plan {survey.name}", survey.tables):
+                sound += [one.survey.name for one in plan_with(inventory, [survey.name])]
+        plans = plan_with(inventory, sound)
+    for one in plans:
+        if one.waiting:
+            night.fail(f"plan {one.survey.name}", one.survey.tables, one.waiting)
+    return [one for one in plans if not one.waiting and not one.settled]
+
+
+def _work(lake: Lake, plans: Sequence[SurveyPlan], train_models: Sequence[str], night: Night, run: Runner) -> None:
+    """Build, check and publish tables, then train and predict on what is published."""
+    night.begin()
+    for one in plans:
+        for step in one.steps:
+            event("planned", table=step.table, state=step.state, why=step.why, build=step.build, bytes=step.bytes)
+    build_tables(lake, plans, night, run)
+    run_models(open_lake(lake.storage.root), train_models, night, run)
+
+
+def _refuse(lake: Lake, night: Night) -> None:
+    """Fail a run of which a part failed, when all else is done."""
+    if not night.failures:
+        return
+    whys = [one["error"] for one in night.failures]
+    if len(whys) > 1:
+        whys = [f"{len(whys)} failures", *(f"{one['what']}: {one['error']}" for one in night.failures)]
+    failed = {name for one in night.failures for name in one["tables"]}
+    rest = set(open_lake(lake.storage.root).published) - failed
+    raise LakeError("\n  ".join(whys) + ("\nall else is published" if rest else ""))
+
+
+def _show_fetch(lake: Lake, surveys: Sequence[Survey]) -> None:
+    if surveys:
+        from jobs.fetching import Wish, show_plans
+
+        show_plans(lake, surveys, Wish())
+
+
+def _fetch(lake: Lake, survey: Survey, night: Night) -> None:
+    """Fetch what is not there of a survey; what does not come is noted as its failure."""
+    from jobs.fetching import Wish, fetch_held
+
+    what = f"fetch {survey.name}"
+    with night.excusing(what), night.step(what) as record:
+        missing = fetch_held(lake, survey, Wish(), night.begin)
+        if missing:
+            record["error"] = missing
+            night.fail(what, (), f"{survey.name} could not be fetched whole: {missing}; what is there is built all the same")
+
+
+def build_tables(lake: Lake, plans: Sequence[SurveyPlan], night: Night, run: Runner) -> None:
+    """Ingest what is stale, check what is unchecked, and publish at once all that did not fail and stands on nothing that did."""
+    built: dict[str, list[Manifest]] = {}
+    for one in plans:
+        if _held_up(one, night):
+            continue
+        what = f"ingest {one.survey.name}"
+        with night.excusing(what, one.survey.tables):
+            built[one.survey.name] = _built(lake, one, night, run) if one.stale else _finished(lake, one)
+    if not built:
+        return
     with night.step("check"):
-        manifests = [audited(lake, manifest, run, beside=manifests) for manifest in manifests]
+        for one in plans:
+            if one.survey.name not in built or _held_up(one, night):
+                continue
+            beside = [manifest for name, own in built.items() if name not in _failed(night) for manifest in own]
+            with night.excusing(f"check {one.survey.name}", one.survey.tables):
+                own = built[one.survey.name]
+                built[one.survey.name] = [_audit(lake, manifest, night, run, beside) for manifest in own]
+    # What was built before another survey failed, on which it stands, is found out here.
+    for one in plans:
+        if one.survey.name in built:
+            _held_up(one, night)
+    sound = [manifest for name, own in built.items() if name not in _failed(night) for manifest in own]
+    if sound:
+        _publish(lake, sound, night)
+
+
+def _built(lake: Lake, one: SurveyPlan, night: Night, run: Runner) -> list[Manifest]:
+    """Build a survey's tables; those that a roll-back took back are not among those returned."""
+    begun = time.monotonic()
+    with night.step(f"ingest {one.survey.name}") as record:
+        outcome = build_survey(lake.storage, lake.grid, one.survey, one.files, one.standing, run=run)
+        record |= {"files_read": outcome.mapped, "partitions_made": outcome.reduced, "partitions_kept": outcome.reused}
+    for manifest in outcome.manifests:
+        night.made(manifest, time.monotonic() - begun)
+    held = {step.table for step in one.steps if step.state == HELD}
+    return [manifest for manifest in outcome.manifests if manifest.table not in held]
+
+
+def _finished(lake: Lake, one: SurveyPlan) -> list[Manifest]:
+    """Return the builds of a survey that an earlier run finished."""
+    return [read_manifest(lake.storage, step.table, step.build) for step in one.steps if step.state not in (STALE, HELD, WAITING)]
+
+
+def _audit(lake: Lake, manifest: Manifest, night: Night, run: Runner, beside: Sequence[Manifest]) -> Manifest:
+    begun = time.monotonic()
+    sound = audited(lake, manifest, run, beside=beside)
+    night.made(sound, time.monotonic() - begun)
+    return sound
+
+
+def _publish(lake: Lake, manifests: Sequence[Manifest], night: Night) -> None:
     with night.step("publish") as record:
-        record["tables"] = publish(lake.storage, manifests)
-    return list(record["tables"])
+        record["tables"] = published(lake, manifests, night.writer)
+        night.changed += record["tables"]
+    for manifest in manifests:
+        if manifest.table in record["tables"]:
+            event("published", table=manifest.table, build=manifest.build, rows=manifest.rows, bytes=manifest.bytes)
 
 
-def audited(lake: Lake, manifest: Manifest, run: Runner, *, beside: Sequence[Manifest] = (), again: bool = False) -> Manifest:
-    """Check a build unless it passed before, and verify its matches with the tables at hand.
-
-    Parameters
-    ----------
-    beside
-        Builds of other tables that are to be published with this one; published tables serve where there is none.
-    """
-    source = table_surveys().get(manifest.table)
-    new = {one.table: Table(lake.storage, one, lake.grid) for one in (*beside, manifest)}
-    if manifest.checks is not None and not again and not due(manifest, source, {*new, *lake.published}):
-        return manifest
-    if source is not None and manifest.table == source.name:
-        _refuse_empty(lake, manifest)
-    if source is None or manifest.table != source.name or not (source.relations or source.match):
-        return check(lake.storage, manifest, run=run, limit=source.rows if source else None, deep=again)
-    known = {one.table for one in source.relations}
-    references = {name: new.get(name) or lake.table(name) for name in sorted(known) if name in new or name in lake.published}
-    return check(
-        lake.storage,
-        manifest,
-        run=run,
-        limit=source.rows,
-        deep=again,
-        verify=partial(verify, new[manifest.table], source, references, run=run),
-    )
+def _failed(night: Night) -> set[str]:
+    """Return the surveys of which a table failed."""
+    known = table_surveys()
+    return {known[name].name for one in night.failures for name in one["tables"] if name in known}
 
 
-def _refuse_empty(lake: Lake, manifest: Manifest) -> None:
-    """Refuse to put a table without rows in the place of one with rows."""
-    held = lake.table(manifest.table).rows if manifest.table in lake.published and not manifest.rows else 0
-    if held:
-        raise CheckError(
-            f"table {manifest.table}, build {manifest.build} has no rows, but {held:,} are published; nothing is replaced. Its "
-            f"raw files are empty, or all rows were dropped ({manifest.account['dropped'] or 'none read'}): name the right files "
-            f"with `gaialake ingest {manifest.table} --replace --raw PATH...`"
-        )
+def _held_up(one: SurveyPlan, night: Night) -> bool:
+    """Tell whether a survey failed, or stands on one that did, which is then noted as a failure of its own."""
+    failed, survey = _failed(night), one.survey
+    if survey.name in failed:
+        return True
+    below = {*survey.beside, *([table_surveys()[survey.stands_on].name] if survey.stands_on else [])} & failed
+    if below:
+        why = f"{survey.name} waits for {', '.join(sorted(below))}, on which it stands; its published build is still served"
+        night.fail(f"build {survey.name}", survey.tables, why)
+    return bool(below)
+
+
+def published(lake: Lake, manifests: Sequence[Manifest], writer: Writer) -> list[str]:
+    """Name builds in the catalogue, unless this writer lost its lock; return the tables that changed."""
+    writer.confirm()
+    return publish(lake.storage, manifests, fence=writer.fence)
 
 
 def models_to_do(lake: Lake, train_models: Sequence[str]) -> list[str]:
@@ -194,59 +254,41 @@ def _preset(lake: Lake, model: str) -> str:
     return str(lake.storage.read_json(key).get("preset", DEFAULT_PRESET)) if lake.storage.exists(key) else DEFAULT_PRESET
 
 
-def run_models(lake: Lake, train_models: Sequence[str], night: Night, run: Runner) -> list[str]:
+def run_models(lake: Lake, train_models: Sequence[str], night: Night, run: Runner) -> None:
     """Train the models that are asked for, then publish the predictions of every current bundle."""
-    changed: list[str] = []
     for model in MODELS:
         if ANCHOR not in lake.published:
             continue
         if model in train_models:
-            with night.step(f"train {model}") as record:
-                record["bundle"], record["trained"] = train(lake, model, preset=_preset(lake, model), run=run)
+            _train(lake, model, night, run)
         if current_bundle(lake.storage, model) is None:
             continue
-        with night.step(f"predict {model}") as record:
-            changed += publish_predictions(lake, model, None, run, record)
-    return changed
+        what = f"predict {model}"
+        with night.excusing(what, [predictions_name(model)]):
+            begun = time.monotonic()
+            with night.step(what) as record:
+                changed = publish_predictions(lake, model, None, run, record, night.writer)
+                night.changed += changed
+            opened = open_lake(lake.storage.root)
+            for name in changed:
+                night.made(opened.table(name).manifest, time.monotonic() - begun)
 
 
-def publish_predictions(lake: Lake, model: str, bundle: str | None, run: Runner, record: dict[str, Any]) -> list[str]:
+def _train(lake: Lake, model: str, night: Night, run: Runner) -> None:
+    """Train a model, unless a table that it reads failed: tomorrow's training would throw today's away."""
+    lacking = sorted({name for one in night.failures for name in one["tables"]}.intersection(INPUTS))
+    what = f"train {model}"
+    if lacking:
+        night.fail(what, (), f"{model} is not trained before {', '.join(lacking)} can be built; its current bundle stays")
+        return
+    with night.excusing(what), night.step(what) as record:
+        record["bundle"], record["trained"] = train(lake, model, preset=_preset(lake, model), run=run)
+
+
+def publish_predictions(
+    lake: Lake, model: str, bundle: str | None, run: Runner, record: dict[str, Any], writer: Writer
+) -> list[str]:
     """Predict, check and publish; return the table's name if it changed."""
     outcome = predict(lake, model, bundle=bundle, run=run)
     record |= {"partitions_made": outcome.reduced, "partitions_kept": outcome.reused}
-    return publish(lake.storage, [audited(lake, manifest, run) for manifest in outcome.manifests])
-
-
-def show_plan(plans: Sequence[SurveyPlan], todo: Sequence[str]) -> None:
-    """Print what would be done and why."""
-    rows = []
-    for one in plans:
-        for step in one.steps:
-            held = f"{step.rows:,}" if step.rows is not None else ""
-            rows.append((step.table, step.state, held, size(step.bytes), step.why))
-    table(("table", "state", "rows", "bytes", "why"), rows, right=(2, 3))
-    for line in todo:
-        say(f"then: {line}")
-    if not rows:
-        say("no raw files are registered; name some with `gaialake ingest SURVEY --raw PATH...`")
-
-
-def show_night(lake: Lake, night: Night, changed: Sequence[str]) -> None:
-    """Print in one screen what happened."""
-    rows = []
-    for name in changed:
-        manifest = lake.table(name).manifest
-        lost = ", ".join(f"{rows:,} {reason}" for reason, rows in manifest.account["dropped"].items()) or "none"
-        rows.append(
-            (
-                name,
-                f"{manifest.rows:,}",
-                lost,
-                len([p for p in manifest.partitions if p.key]),
-                size(manifest.bytes),
-                manifest.build,
-            )
-        )
-    table(("published", "rows", "rows dropped", "files", "bytes", "build"), rows, right=(1, 3, 4))
-    say()
-    table(("step", "seconds"), [(step["step"], f"{step['seconds']:.1f}") for step in night.steps], right=(1,))
+    return published(lake, [audited(lake, manifest, run) for manifest in outcome.manifests], writer)

@@ -1,28 +1,23 @@
 """Find out what is stale and why, in the order in which it would be built."""
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from jobs.terminal import Steps, progress
+from jobs.inventory import Inventory
+from jobs.why import why_computed, why_stale
 from lake.build import wanted_builds
 from lake.declaration import Keys
-from lake.errors import LakeError, StandingError, listing
-from lake.ingest import builds
+from lake.errors import LakeError, StandingError
 from lake.keys import Beside
-from lake.layout import STEPS
-from lake.ledger import RawFile, raw_files
-from lake.manifest import Manifest, is_there, read_manifest
-from lake.root import Lake, open_lake, read_catalog
+from lake.ledger import RawFile
+from lake.root import Lake, open_lake
 from lake.standing import ON_FILES, Reference, Standing
-from lake.storage import Storage, ledger_key
-from lake.survey import Survey, surveys, table_surveys
+from lake.survey import Survey, table_surveys
 from lake.survey import survey as declared
 from lake.verify import due
 
-FRESH, STALE, BUILT, CHECKED, WAITING = "fresh", "stale", "built", "checked", "waiting"
+FRESH, STALE, BUILT, CHECKED, WAITING, HELD = "fresh", "stale", "built", "checked", "waiting", "held"
 
 
 @dataclass(frozen=True)
@@ -33,7 +28,8 @@ class Step:
     ----------
     state
         ``fresh``: published as it should be. ``checked``: to be published. ``built``: to be checked. ``stale``: to be built.
-        ``waiting``: not to be built before something else is in the lake.
+        ``waiting``: not to be built before something else is in the lake. ``held``: taken back by a roll-back, and published
+        again only when its inputs have changed.
     why
         Reason in words.
     build
@@ -69,15 +65,10 @@ class SurveyPlan:
         """Whether a table must be built."""
         return any(step.state == STALE for step in self.steps)
 
-
-def registered(storage: Storage) -> list[Survey]:
-    """Return the surveys that have raw files in this lake, registered or in its own ``raw/`` folder."""
-    found = []
-    for survey in surveys().values():
-        own = storage.path(f"raw/{survey.name}")
-        if storage.exists(ledger_key(survey.name)) or (own.is_dir() and any(own.iterdir())):
-            found.append(survey)
-    return found
+    @property
+    def settled(self) -> bool:
+        """Whether there is nothing to do: every table is published as it should be, or held back."""
+        return all(step.state in (FRESH, HELD) for step in self.steps)
 
 
 def plan(lake: Lake, only: Sequence[str] | None = None, *, save: bool = True) -> list[SurveyPlan]:
@@ -93,28 +84,43 @@ def plan(lake: Lake, only: Sequence[str] | None = None, *, save: bool = True) ->
     LakeError
         If a survey that is asked for has no raw files, or registered files are gone.
     """
-    known = registered(lake.storage)
+    return plan_with(Inventory(lake, save=save), only)
+
+
+def plan_with(inventory: Inventory, only: Sequence[str] | None = None, *, excusing: bool = False) -> list[SurveyPlan]:
+    """Return the same (see `plan`) with what was read of the lake before, and kept for what follows.
+
+    Parameters
+    ----------
+    excusing
+        Whether a survey that cannot be planned, such as one whose raw files are gone, waits like one that lacks what it stands
+        on, and holds up no other.
+    """
+    known = inventory.registered
     chosen = known if only is None else [survey for survey in known if survey.name in only]
     missing = set(only or ()) - {survey.name for survey in chosen}
     if missing:
         name = sorted(missing)[0]
-        raise LakeError(f"{name}: no raw files are registered; `gaialake --lake {lake.storage.root} ingest {name} --raw PATH...`")
+        raise LakeError(
+            f"{name}: no raw files are registered; `gaialake --lake {inventory.storage.root} ingest {name} --raw PATH...`"
+        )
     # What others stand on comes first; it is built first as well.
     ordered = sorted(chosen, key=lambda one: (_height(one), bool(one.relations), one.name))
-    return [_planned(lake, survey, save=save) for survey in ordered]
+    return [_planned(inventory, survey, LakeError if excusing else StandingError) for survey in ordered]
 
 
-def _planned(lake: Lake, survey: Survey, *, save: bool) -> SurveyPlan:
+def _planned(inventory: Inventory, survey: Survey, excused: type[LakeError]) -> SurveyPlan:
     """Return a survey's plan; one that lacks what it stands on waits, and holds up no other."""
     try:
-        return plan_survey(lake, survey, save=save)
-    except StandingError as error:
+        return _plan_survey(inventory, survey)
+    except excused as error:
         return SurveyPlan(survey, (), (Step(survey.name, WAITING, str(error), ""),))
 
 
 def _height(survey: Survey) -> int:
-    """Return how many tables stand on each other below a survey's own."""
-    return 1 + _height(table_surveys()[survey.stands_on]) if survey.stands_on else 0
+    """Return how many surveys stand on each other below this one."""
+    below = [table_surveys()[survey.stands_on]] if survey.stands_on else []
+    return max((1 + _height(one) for one in [*below, *(declared(name) for name in survey.beside)]), default=0)
 
 
 def plan_survey(lake: Lake, survey: Survey, *, save: bool = True) -> SurveyPlan:
@@ -125,37 +131,59 @@ def plan_survey(lake: Lake, survey: Survey, *, save: bool = True) -> SurveyPlan:
     StandingError
         If what the survey stands on has no files in this lake.
     """
-    files = _files(lake, survey, save=save)
-    standing = _standing(lake, survey, save=save)
-    current = {name: held["metadata"].get("build") for name, held in read_catalog(lake.storage).get("sources", {}).items()}
-    coming = {table for one in registered(lake.storage) for table in one.tables}
-    steps = []
-    for table, build in wanted_builds(survey, lake.grid, files, standing).items():
-        if build not in builds(lake.storage, table):
-            why = _reason(lake, survey, table, files, standing)
-            steps.append(Step(table, STALE, why, build, bytes=sum(file.bytes for file in files)))
-            continue
-        manifest = read_manifest(lake.storage, table, build)
-        gone = [part.key for part in manifest.partitions if not is_there(lake.storage, part)]
-        if gone:
-            steps.append(Step(table, STALE, f"{len(gone)} of its files are gone ({gone[0]})", build, bytes=manifest.bytes))
-            continue
-        steps.append(_built_step(manifest, current, due(manifest, survey, {*current, *coming})))
-    return SurveyPlan(survey, files, tuple(steps), standing)
+    return _plan_survey(Inventory(lake, save=save), survey)
 
 
-def _files(lake: Lake, survey: Survey, *, save: bool) -> tuple[RawFile, ...]:
-    with ExitStack() as shown:
-        return tuple(raw_files(lake.storage, survey, _hashing(survey.name, shown), save=save))
+def _plan_survey(inventory: Inventory, survey: Survey) -> SurveyPlan:
+    files = inventory.files(survey)
+    standing = _standing(inventory, survey)
+    one = SurveyPlan(survey, files, (), standing)
+    wanted = wanted_builds(survey, inventory.grid, files, standing)
+    return SurveyPlan(survey, files, tuple(_step(inventory, one, table, build) for table, build in wanted.items()), standing)
 
 
-def _standing(lake: Lake, survey: Survey, *, save: bool) -> Standing:
+def _step(inventory: Inventory, one: SurveyPlan, table: str, build: str) -> Step:
+    """Return the state of one table, whose build should be this."""
+    there = build in inventory.builds(table)
+    if inventory.held.get(table) == build and inventory.published.get(table) != build:
+        manifest = inventory.manifest(table, build) if there else None
+        why = "taken back by a roll-back; it is built and published again when its inputs have changed"
+        return Step(table, HELD, why, build, manifest.rows if manifest else None, manifest.bytes if manifest else 0)
+    if not there:
+        return Step(table, STALE, _reason(inventory, one, table), build, bytes=sum(file.bytes for file in one.files))
+    manifest = inventory.manifest(table, build)
+    gone = inventory.gone(manifest)
+    if gone:
+        return Step(table, STALE, f"{len(gone)} of its files are gone ({gone[0]})", build, bytes=manifest.bytes)
+    known = {*inventory.published, *(name for survey in inventory.registered for name in survey.tables)}
+    unverified = due(manifest, one.survey, known)
+    if unverified:
+        state, why = BUILT, unverified
+    elif manifest.checks is not None and inventory.published.get(table) == build:
+        state, why = FRESH, "inputs, declaration and step versions are those of the published build"
+    elif manifest.checks is not None:
+        state, why = CHECKED, "built and checked, not published"
+    else:
+        state, why = BUILT, "built, not checked"
+    return Step(table, state, why, build, manifest.rows, manifest.bytes)
+
+
+def _reason(inventory: Inventory, one: SurveyPlan, table: str) -> str:
+    """Say why a table is stale, compared with the build that is published, or with the last one."""
+    latest = inventory.latest(table)
+    if latest is None:
+        return f"never built; {len(one.files)} raw file{'s' * (len(one.files) != 1)}"
+    reasons = why_computed if one.survey.computed else why_stale
+    return "; ".join(reasons(one.survey, inventory.grid, one.files, one.standing, latest))
+
+
+def _standing(inventory: Inventory, survey: Survey) -> Standing:
     """Return what a survey's rows are matched with: raw files of others, and the build of a table that they ask for."""
     if not survey.beside and survey.stands_on is None:
         return ON_FILES
     beside = {}
     for name in survey.beside:
-        files = _files(lake, declared(name), save=save)
+        files = inventory.files(declared(name))
         if files:
             beside[name] = Beside(name, tuple((file.path, file.sha256) for file in files))
         elif isinstance(survey.match, Keys) and survey.match.survey == name:
@@ -165,79 +193,24 @@ def _standing(lake: Lake, survey: Survey, *, save: bool) -> Standing:
             )
     reference = None
     if survey.stands_on is not None:
-        reference = Reference(lake.storage, lake.grid, survey.stands_on, _reference_build(lake, survey, save=save))
+        build = _reference_build(inventory, survey)
+        reference = Reference(inventory.storage, inventory.grid, survey.stands_on, build)
     return Standing(beside, reference)
 
 
-def _reference_build(lake: Lake, survey: Survey, *, save: bool) -> str:
+def _reference_build(inventory: Inventory, survey: Survey) -> str:
     """Return the build that the table under a survey has, or will have when its raw files are ingested."""
     table = str(survey.stands_on)
     source = table_surveys()[table]
-    files = _files(lake, source, save=save)
+    files = inventory.files(source)
     if files:
-        return wanted_builds(source, lake.grid, files, _standing(lake, source, save=save))[table]
-    if table in lake.published:
-        return lake.table(table).manifest.build
+        return wanted_builds(source, inventory.grid, files, _standing(inventory, source))[table]
+    if table in inventory.published:
+        return inventory.published[table]
     raise StandingError(
         f"{survey.name} is matched to the sources of {table}, which is not in this lake; `gaialake fetch {source.name}`, or "
         f"`gaialake ingest {source.name} --raw PATH...` first"
     )
-
-
-def _hashing(name: str, shown: ExitStack) -> Callable[[int, int], None]:
-    """Return what shows the progress of hashing; nothing is shown where no file was touched."""
-    steps: list[Steps] = []
-
-    def tick(_done: int, total: int) -> None:
-        if not steps:
-            steps.append(shown.enter_context(progress(f"hash files of {name}", total)))
-        steps[0].advance()
-
-    return tick
-
-
-def _built_step(manifest: Manifest, current: Mapping[str, Any], unverified: str) -> Step:
-    published = current.get(manifest.table)
-    if unverified:
-        state, why = BUILT, unverified
-    elif manifest.checks is not None and published == manifest.build:
-        state, why = FRESH, "inputs, declaration and step versions are those of the published build"
-    elif manifest.checks is not None:
-        state, why = CHECKED, "built and checked, not published"
-    else:
-        state, why = BUILT, "built, not checked"
-    return Step(manifest.table, state, why, manifest.build, manifest.rows, manifest.bytes)
-
-
-def _reason(lake: Lake, survey: Survey, table: str, files: Sequence[RawFile], standing: Standing) -> str:
-    """Say why a table is stale, compared with the latest build that was published, or with any build."""
-    held = builds(lake.storage, table)
-    if not held:
-        return f"never built; {len(files)} raw files"
-    current = lake.published.get(table, "").rsplit("/", 1)[-1].removesuffix(".json")
-    latest = read_manifest(lake.storage, table, current if current in held else held[-1])
-    if not survey.computed and latest.declaration != survey.fingerprint:
-        return "the survey's declaration changed"
-    if survey.computed:
-        return f"its files, or {survey.computed.table} at whose sources it is computed, changed"
-    if any(one.against != standing.id for one in latest.inputs):
-        stands = [*survey.beside, *([survey.stands_on] if survey.stands_on else [])]
-        return f"what it is matched with changed: {listing(stands)}"
-    if dict(latest.steps) != STEPS:
-        return f"a step's version changed: {dict(latest.steps)} -> {STEPS}"
-    if latest.grid != lake.grid.id:
-        return "the grid changed"
-    before = {one.name: one.sha256 for one in latest.inputs}
-    now = {file.name: file.sha256 for file in files}
-    changed = sorted(name for name in now if name in before and now[name] != before[name])
-    added = sorted(set(now) - set(before))
-    removed = sorted(set(before) - set(now))
-    words = [
-        f"{len(names)} raw file{'s' * (len(names) > 1)} {what} ({Path(names[0]).name}{', ...' if len(names) > 1 else ''})"
-        for what, names in (("changed", changed), ("added", added), ("removed", removed))
-        if names
-    ]
-    return ", ".join(words) or "raw files are held under other names"
 
 
 def summary(lake: Lake) -> list[dict[str, Any]]:

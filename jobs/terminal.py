@@ -22,6 +22,11 @@ def say(text: str = "") -> None:
     OUT.print(text, markup=False)
 
 
+def document(text: str) -> None:
+    """Print a text for programs as it is."""
+    print(text)
+
+
 def complain(text: str) -> None:
     """Print an error."""
     ERR.print(f"error: {text}", style="red", markup=False)
@@ -38,6 +43,18 @@ def table(
         # Text, or brackets such as those of [mag] would be taken for markup and vanish.
         shown.add_row(*(Text(str(cell)) for cell in row))
     OUT.print(shown)
+
+
+@contextmanager
+def kept() -> Iterator[list[str]]:
+    """Keep what is said meanwhile: the list that this yields holds it as plain text afterwards."""
+    held: list[str] = []
+    OUT.record = True
+    try:
+        yield held
+    finally:
+        held.append(OUT.export_text())
+        OUT.record = False
 
 
 def size(n: float) -> str:

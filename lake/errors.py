@@ -21,6 +21,10 @@ class StandingError(LakeError):
     """Report that what a survey stands on, another survey's files or a table of sources, is not in the lake."""
 
 
+class OutageError(LakeError):
+    """Report that the disk, the store or the cluster went away or is full: no fault of any one table, so all work stops."""
+
+
 class BusyError(LakeError):
     """Report that another writer holds the lake."""
 

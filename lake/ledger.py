@@ -149,8 +149,7 @@ def files_under(root: Path, survey: Survey) -> list[Path]:
 
 
 def _name(storage: Storage, file: Path) -> str:
-    root = storage.path("") if storage.is_local else None
-    return str(file.relative_to(root)) if root and file.is_relative_to(root) else str(file)
+    return str(file).removeprefix(f"{storage.root}/")
 
 
 def _sha256(path: Path) -> str:

@@ -7,11 +7,10 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from lake.errors import RawFileError
 from lake.manifest import Partition, finished
-from lake.parquet import group_edges, group_rows, write_partition
+from lake.parquet import group_edges, group_rows, parquet_file, write_partition
 from lake.partition import Ids, file_name, first_id
 from lake.storage import Storage, partition_key
 from lake.survey import OBSERVATIONS, Survey
@@ -98,7 +97,7 @@ class _Run:
 
     def __init__(self, storage: Storage, key: str, low: int, high: int) -> None:
         self._storage, self._key = storage, key
-        with storage.open_input(key) as source, pq.ParquetFile(source) as file:
+        with parquet_file(storage, key) as file:
             self._metadata = file.metadata
         groups = range(self._metadata.num_row_groups)
         statistics = [self._metadata.row_group(i).column(0).statistics for i in groups]
@@ -110,7 +109,7 @@ class _Run:
         """Return rows with low <= source_id < high."""
         first = int(np.searchsorted(self._high, low))
         last = int(np.searchsorted(self._low, high))
-        with self._storage.open_input(self._key) as source, pq.ParquetFile(source, metadata=self._metadata) as file:
+        with parquet_file(self._storage, self._key, self._metadata) as file:
             table = file.read_row_groups(list(range(first, last)), columns=columns, use_threads=False)
         begin, end = np.searchsorted(table["source_id"].to_numpy(), [low, high])
         return table.slice(begin, end - begin)

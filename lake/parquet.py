@@ -140,6 +140,22 @@ def write_partition(path: Path, schema: pa.Schema, groups: Iterable[pa.Table], *
     return Written(rows=rows, bytes=path.stat().st_size, sha256=checksum)
 
 
+@contextmanager
+def parquet_file(storage: Storage, key: str, metadata: pq.FileMetaData | None = None) -> Iterator[pq.ParquetFile]:
+    """Open a Parquet file of the lake; from an object store, the wanted column chunks come in few requests.
+
+    Parameters
+    ----------
+    metadata
+        Its footer, if it was read before.
+    """
+    with (
+        storage.open_input(key) as source,
+        pq.ParquetFile(source, metadata=metadata, pre_buffer=not storage.is_local) as file,
+    ):
+        yield file
+
+
 def _groups_between(metadata: pq.FileMetaData, low: int, high: int) -> list[int]:
     """Return the row groups that may hold ids from `low` up to but not including `high`."""
     found = []
@@ -162,7 +178,7 @@ def read_slice(
     groups_at_once
         Row groups per table, all in one if None.
     """
-    with storage.open_input(key) as source, pq.ParquetFile(source) as file:
+    with parquet_file(storage, key) as file:
         names = None if columns is None else ["source_id", *(name for name in columns if name != "source_id")]
         groups = _groups_between(file.metadata, low, high)
         step = groups_at_once or max(1, len(groups))
@@ -176,7 +192,7 @@ def read_slice(
 
 def read_ids(storage: Storage, key: str, ids: Ids, columns: Sequence[str]) -> pa.Table:
     """Return the rows of a file with these ids (ascending), decoding only row groups that hold one of them."""
-    with storage.open_input(key) as source, pq.ParquetFile(source) as file:
+    with parquet_file(storage, key) as file:
         groups: list[int] = []
         for i in range(file.metadata.num_row_groups):
             statistics = file.metadata.row_group(i).column(0).statistics
@@ -194,7 +210,7 @@ def read_ids(storage: Storage, key: str, ids: Ids, columns: Sequence[str]) -> pa
 
 def read_pixels(storage: Storage, key: str, pixels: Ids, shift: int, columns: Sequence[str]) -> pa.Table:
     """Return the rows of a file whose ids, shifted right by `shift`, are among ascending pixels; others are not decoded."""
-    with storage.open_input(key) as source, pq.ParquetFile(source) as file:
+    with parquet_file(storage, key) as file:
         found = []
         for i in range(file.metadata.num_row_groups):
             statistics = file.metadata.row_group(i).column(0).statistics

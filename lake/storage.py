@@ -31,7 +31,7 @@ from typing import IO, Any, cast
 import fsspec
 import pyarrow as pa
 
-from lake.errors import LakeError
+from lake.errors import LakeError, OutageError
 
 CATALOG, PLAIN_CATALOG, LAKE = "catalog.yaml", "catalog-plain.yaml", "lake.json"
 _KEY = re.compile(r"[A-Za-z0-9_.\-]+(/[A-Za-z0-9_.\-]+)*")
@@ -134,11 +134,23 @@ class Storage:
         """Return the bytes of a file; None if it is not there."""
         if self.is_local:
             try:
-                return self.path(key).stat().st_size
+                # Ten thousands of them are asked for in a plan, which is slow with paths as objects.
+                return os.stat(f"{self.root}/{key}").st_size  # noqa: PTH116
             except (FileNotFoundError, NotADirectoryError):
                 return None
         fs, full = self._opened[0], self._full(key)
         return int(fs.size(full)) if fs.exists(full) else None
+
+    def stamp(self, key: str) -> str | None:
+        """Return what changes when a file is written again; None if it is not there."""
+        if self.is_local:
+            try:
+                found = os.stat(f"{self.root}/{key}")  # noqa: PTH116
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+            return f"{found.st_ino}-{found.st_mtime_ns}-{found.st_size}"
+        fs, full = self._opened[0], self._full(key)
+        return str(fs.ukey(full)) if fs.exists(full) else None
 
     def names(self, folder: str) -> list[str]:
         """Return the sorted names in a folder; none if there is no such folder."""
@@ -177,7 +189,7 @@ class Storage:
         try:
             if self.is_local:
                 return pa.OSFile(self._full(key), "rb")
-            return cast("IO[bytes]", self._opened[0].open(self._full(key), "rb"))
+            return cast("IO[bytes]", self._opened[0].open(self._full(key), "rb", cache_type="none"))
         except FileNotFoundError as error:
             raise LakeError(
                 f"{self.root}/{key}: the file is named in a manifest, but not there; restore it, or build the table again"
@@ -197,7 +209,7 @@ class Storage:
 
         Raises
         ------
-        LakeError
+        OutageError
             If the disk is full or not writable, or the lake is no longer there.
         """
         if self.is_local:
@@ -222,7 +234,7 @@ class Storage:
 
         Raises
         ------
-        LakeError
+        OutageError
             If the lake is no longer there, or refuses the file.
         """
         if self.is_local:
@@ -273,7 +285,7 @@ class Storage:
     def _refuse_lost(self, key: str) -> None:
         """Refuse to write below a root that is no lake any more: on an empty mount point, folders would be made anew."""
         if "/" in key and not self.path(LAKE).exists():
-            raise LakeError(
+            raise OutageError(
                 f"{self.root}: the lake is no longer there ({LAKE} is gone, seen from {socket.gethostname()}), so {key} was not "
                 "written; is its disk mounted? Bring it back and run the same command again: finished work is kept"
             )
@@ -328,8 +340,8 @@ def _advice(error: OSError) -> str:
     return "Run the same command again when the disk answers"
 
 
-def unwritable(target: object, error: OSError) -> LakeError:
+def unwritable(target: object, error: OSError) -> OutageError:
     """Return the error for a file that could not be written."""
-    return LakeError(
+    return OutageError(
         f"{target} cannot be written: {error.strerror or error}; what was there before is untouched. {_advice(error)}"
     )

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from lake.columns import COLUMNS
 from lake.errors import CheckError, listing
 from lake.ingest import Runner, builds, serial
 from lake.manifest import Manifest, Partition, add_up, digest, files_there, write_manifest
+from lake.parquet import parquet_file
 from lake.partition import Ids, file_name, first_id
 from lake.storage import Storage
 from lake.table import schema_named
@@ -79,7 +79,7 @@ def _content_problems(task: CheckTask, nulls: dict[str, int]) -> list[str]:
     problems: list[str] = []
     outside: dict[str, tuple[int, object, int]] = {}
     last, rows = first_id(part.first) - 1, 0
-    with task.storage.open_input(part.key) as source, pq.ParquetFile(source) as held:
+    with parquet_file(task.storage, part.key) as held:
         if not held.schema_arrow.equals(schema_named(task.fields)):
             return [f"{part.key}: columns or types differ from the manifest's; build the table again"]
         for group in range(held.num_row_groups):

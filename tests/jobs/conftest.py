@@ -1,13 +1,15 @@
 """Give the tests of `jobs` a small synthetic sky, made once, and lakes that start from it."""
 
+import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from jobs.cli import main
 from jobs.sky import Sky, make_sky
+from tests.jobs import slurm as small_slurm
 
 STARS = 400
 LEAF_ROWS = 30
@@ -48,3 +50,15 @@ def published(tmp_path_factory: pytest.TempPathFactory, sky: Sky) -> Path:
 def nightly(folder: Path, *flags: str, profile: str = "serial") -> int:
     """Run the nightly without a cluster."""
     return main(["--lake", str(folder), "nightly", "--profile", profile, *flags])
+
+
+@pytest.fixture(scope="session")
+def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[small_slurm.Slurm]:
+    """Return a Slurm of one node; where it must be there (GAIALAKE_NEEDS_SLURM), its absence is a failure."""
+    why = small_slurm.lacking()
+    if why and os.environ.get("GAIALAKE_NEEDS_SLURM"):
+        pytest.fail(why)
+    if why:
+        pytest.skip(why)
+    with small_slurm.running(tmp_path_factory.mktemp("slurm")) as started:
+        yield started

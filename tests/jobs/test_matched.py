@@ -44,8 +44,9 @@ def test_new_sources_rebuild_what_is_matched_with_them_and_leave_the_rest_alone(
     before = open_lake(folder).published
     shutil.move(folder.parent / last.name, last)
     steps = {step.table: step for one in plan(open_lake(folder)) for step in one.steps}
-    assert steps["unwise_neo6"].why == "what it is matched with changed: gaia_dr3_source"
-    assert "gaia_dr3_source at whose sources it is computed, changed" in steps["dust_sfd"].why
+    builds = [open_lake(folder).table("gaia_dr3_source").manifest.build, steps["gaia_dr3_source"].build]
+    assert steps["unwise_neo6"].why == f"what it is matched with changed: gaia_dr3_source, {builds[0]} -> {builds[1]}"
+    assert steps["dust_sfd"].why == f"gaia_dr3_source, at whose sources it is computed, changed: {builds[0]} -> {builds[1]}"
     assert [steps[name].state for name in ("apogee_dr17", "apogee_latent_ages_dr17")] == ["fresh", "fresh"]
     assert nightly(folder) == 0
     after = open_lake(folder).published

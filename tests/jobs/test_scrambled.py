@@ -6,9 +6,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from jobs.auditing import audited
 from jobs.dialects import write
 from jobs.dialects_raw import as_raw
-from jobs.nightly import audited
 from jobs.plan import plan_survey
 from jobs.sky import Sky, make_sky
 from lake.build import build_survey

@@ -680,7 +680,7 @@ def test_sources_are_for_queries_only(command, tmp_path: Path) -> None:
 
 
 def test_one_writer_at_a_time(command, new_lake: Lake) -> None:
-    with writing(new_lake.storage):
+    with writing(new_lake.storage, "fetch"):
         code, said = command()
         assert code == 75
         assert "another writer" in said

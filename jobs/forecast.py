@@ -1,0 +1,49 @@
+"""Forecast what will be made anew, table by table and partition by partition, in the order in which it would be built."""
+
+from collections.abc import Collection, Mapping, Sequence
+
+from jobs.forecast_derived import computed, predictions
+from jobs.forecast_files import made_of_files
+from jobs.inventory import Inventory
+from jobs.plan import FRESH, HELD, WAITING, SurveyPlan
+from jobs.table_plan import TablePlan, as_built
+from jobs.training import INPUTS, MODELS
+
+
+def forecast(inventory: Inventory, plans: Sequence[SurveyPlan], *, train: Collection[str] = ()) -> list[TablePlan]:
+    """Return the plan of every table of these surveys, and of the predictions of every current bundle.
+
+    Parameters
+    ----------
+    plans
+        From `jobs.plan.plan_with`: sources before what stands on them.
+    train
+        Models that will be trained before they predict.
+    """
+    found: dict[str, TablePlan] = {}
+    for one in plans:
+        for step in one.steps:
+            if one.survey.computed and step.state != WAITING:
+                found[step.table] = computed(inventory, one, step, _source(inventory, one, found))
+            else:
+                found[step.table] = made_of_files(inventory, one, step)
+    tables = {name: one for name, one in found.items() if one.state not in (WAITING, HELD)}
+    for name in INPUTS:
+        if name not in tables and name in inventory.published:
+            tables[name] = _built(inventory, name, inventory.published[name])
+    made = [predictions(inventory, model, tables, train) for model in MODELS]
+    return [*found.values(), *(one for one in made if one is not None)]
+
+
+def _source(inventory: Inventory, one: SurveyPlan, found: Mapping[str, TablePlan]) -> TablePlan | None:
+    """Return the table at whose sources a survey is computed, planned or built; None if it is neither."""
+    reference = one.standing.reference
+    if reference is None or reference.table in found:
+        return found.get(reference.table) if reference else None
+    known = reference.build in inventory.builds(reference.table)
+    return _built(inventory, reference.table, reference.build) if known else None
+
+
+def _built(inventory: Inventory, table: str, build: str) -> TablePlan:
+    published = inventory.published.get(table)
+    return TablePlan(table, FRESH, "built", build, published, as_built(inventory.manifest(table, build)))

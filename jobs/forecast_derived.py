@@ -1,0 +1,169 @@
+"""Forecast the partitions of tables that are made of other tables: values computed at sources, and predictions of models."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from jobs.inference import predictions_name
+from jobs.inventory import Inventory
+from jobs.plan import BUILT, CHECKED, FRESH, HELD, STALE, Step, SurveyPlan
+from jobs.table_plan import OPEN, PartitionPlan, TablePlan, as_built
+from jobs.training import INPUTS, current_bundle
+from jobs.why import why_predicted
+from lake.build import derivation
+from lake.derive import build_of, content_of, overlapping
+from lake.errors import listing
+from lake.manifest import Manifest, Partition, files_there
+from lake.parquet import row_bytes
+from lake.partition import Ids
+from lake.pretrain import ANCHOR, SOURCES
+
+_NAMED = 3
+# An id, two errors and a count, beside the embedding.
+_PREDICTED_BYTES = 18
+_TO_TRAIN = "to be trained"
+
+
+@dataclass(frozen=True)
+class _Recipe:
+    """What a derived table is made of.
+
+    Attributes
+    ----------
+    version
+        Of its function; None if that is not known yet.
+    tables
+        The tables joined, the anchor first, as they will be.
+    width
+        Bytes of a row, if no earlier build tells.
+    """
+
+    table: str
+    version: str | None
+    tables: tuple[TablePlan, ...]
+    why: str
+    width: float
+
+
+def computed(inventory: Inventory, one: SurveyPlan, step: Step, source: TablePlan | None) -> TablePlan:
+    """Return the plan of a survey that is computed at the sources of another table; None for one that is not in the lake."""
+    plan = TablePlan(step.table, step.state, step.why, step.build, inventory.published.get(step.table))
+    if step.state != STALE or source is None:
+        there = step.build in inventory.builds(step.table)
+        return replace(plan, partitions=as_built(inventory.manifest(step.table, step.build)) if there else ())
+    width = row_bytes(one.survey.schema(step.table))
+    recipe = _Recipe(step.table, derivation(one.survey, one.files).version, (source,), step.why, width)
+    parts = _partitions(inventory, recipe)
+    return replace(plan, partitions=parts, files=one.files, exact=source.exact)
+
+
+def predictions(inventory: Inventory, model: str, upstream: Mapping[str, TablePlan], train: Collection[str]) -> TablePlan | None:
+    """Return the plan of a model's predictions on the tables as they will be published; None if there will be none.
+
+    Parameters
+    ----------
+    train
+        Models that will be trained first, so that their bundle is not known yet.
+    """
+    bundle = _TO_TRAIN if model in train else current_bundle(inventory.storage, model)
+    tables = tuple(upstream[name] for name in SOURCES if name in INPUTS and name in upstream)
+    if bundle is None or ANCHOR not in upstream:
+        return None
+    name = predictions_name(model)
+    builds = {one.table: one.build for one in tables}
+    build = build_of(name, bundle, inventory.grid, builds)
+    published = inventory.published.get(name)
+    state, why, manifest = _state(inventory, name, build)
+    plan = TablePlan(name, state, why, build, published)
+    if state != STALE:
+        return replace(plan, partitions=as_built(manifest) if manifest else ())
+    latest = inventory.latest(name)
+    if not why:
+        why = "; ".join(why_predicted(bundle, inventory.grid, builds, latest)) if latest else "never predicted"
+    version = None if bundle == _TO_TRAIN else bundle
+    parts = _partitions(inventory, _Recipe(name, version, tables, why, _width(inventory, model, version)))
+    return replace(plan, why=why, partitions=parts, exact=all(one.exact for one in tables))
+
+
+def _state(inventory: Inventory, table: str, build: str) -> tuple[str, str, Manifest | None]:
+    """Return state, reason and manifest of a build of predictions; no reason if it was never made."""
+    manifest = inventory.manifest(table, build) if build in inventory.builds(table) else None
+    published = inventory.published.get(table) == build
+    if inventory.held.get(table) == build and not published:
+        return HELD, "taken back by a roll-back; made and published again when its bundle or tables have changed", manifest
+    if manifest is None:
+        return STALE, "", None
+    gone = inventory.gone(manifest)
+    if gone:
+        return STALE, f"{len(gone)} of its files are gone ({gone[0]})", manifest
+    if manifest.checks is None:
+        return BUILT, "predicted, not checked", manifest
+    if published:
+        return FRESH, "bundle and tables are those of the published build", manifest
+    return CHECKED, "predicted and checked, not published", manifest
+
+
+def _width(inventory: Inventory, model: str, bundle: str | None) -> float:
+    """Return the bytes of a row of predictions, by the size of the bundle's embedding."""
+    key = f"models/{model}/{bundle}/bundle.json"
+    held = inventory.storage.read_json(key) if bundle and inventory.storage.exists(key) else {}
+    return _PREDICTED_BYTES + 4 * int(held.get("config", {}).get("embedding", 0))
+
+
+def _partitions(inventory: Inventory, recipe: _Recipe) -> tuple[PartitionPlan, ...]:
+    """Return one partition per partition of the anchor, as `lake.derive` makes them."""
+    manifests = inventory.manifests(recipe.table)
+    older = {part.content: part for held in manifests for part in held.partitions}
+    there = files_there(inventory.storage, older.values())
+    latest = inventory.latest(recipe.table)
+    width = latest.bytes / latest.rows if latest is not None and latest.rows else recipe.width
+    edges = {one.table: _edges(one) for one in recipe.tables if one.partitions}
+    found = []
+    for own in recipe.tables[0].partitions:
+        over = {
+            one.table: one.partitions[overlapping(edges[one.table], own.first, own.end)] if one.partitions else ()
+            for one in recipe.tables
+        }
+        content = _content(inventory, recipe, own, over)
+        held = older.get(content) if content else None
+        state, why = _judged(recipe, over, content, held, there)
+        rows, size = (held.rows, held.bytes) if held else (own.rows, round(own.rows * width))
+        reads = sum(part.bytes for parts in over.values() for part in parts)
+        found.append(PartitionPlan(own.number, own.first, own.end, state, why, content, rows, size, reads))
+    return tuple(found)
+
+
+def _edges(one: TablePlan) -> Ids:
+    return np.array([*(part.first for part in one.partitions), one.partitions[-1].end], dtype=np.int64)
+
+
+def _content(
+    inventory: Inventory, recipe: _Recipe, own: PartitionPlan, over: Mapping[str, tuple[PartitionPlan, ...]]
+) -> str | None:
+    """Return the fingerprint of a partition; None if one of those that it is made of is not known yet."""
+    touching = [[name, *(part.content for part in parts if part.content)] for name, parts in over.items()]
+    known = all(parts and all(part.content for part in parts) for parts in over.values())
+    if recipe.version is None or not known:
+        return None
+    return content_of(recipe.table, recipe.version, inventory.grid, (own.first, own.end), touching)
+
+
+def _judged(
+    recipe: _Recipe,
+    over: Mapping[str, tuple[PartitionPlan, ...]],
+    content: str | None,
+    held: Partition | None,
+    there: Collection[str],
+) -> tuple[str, str]:
+    """Return the state of one partition, and why."""
+    if held is not None:
+        lost = held.key is not None and held.key not in there
+        return (STALE, f"its file is gone ({held.key})") if lost else (FRESH, "")
+    causes = [f"{name} {part.name}" for name, parts in over.items() for part in parts if part.state == STALE]
+    causes += [one.table for one in recipe.tables if one.state == STALE and not one.partitions]
+    if causes:
+        return STALE, f"because {listing(causes, _NAMED)} will be built anew"
+    if content is None and recipe.version is not None:
+        return OPEN, next((part.why for parts in over.values() for part in parts if part.state == OPEN), recipe.why)
+    return STALE, recipe.why

@@ -1,0 +1,106 @@
+"""Say how a lake is: who writes to it, how the last nightly went, what is published, held back and unfinished."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from jobs.lock import owner
+from jobs.night import last
+from jobs.terminal import document, say, size, table
+from lake.errors import LakeError
+from lake.history import history_key
+from lake.ingest import scratch_left
+from lake.manifest import manifest_at
+from lake.root import Lake, held_builds, read_catalog
+
+_LINE = 200
+
+
+def status(lake: Lake) -> dict[str, Any]:
+    """Return all that `gaialake status` shows; nothing is written, and a writer is not disturbed.
+
+    Returns
+    -------
+    dict
+        ``lake``, ``release``, ``grid``; ``writer``: who writes now, or None; ``nightly``: the record of the last one, or None;
+        ``tables`` (see `summary`); ``held``: table -> build that a roll-back took back; ``unfinished``: surveys and tables;
+        ``history``: how many catalogues were kept, and their bytes.
+    """
+    storage = lake.storage
+    kept = list(storage.files(history_key(0).rpartition("/")[0]))
+    return {
+        "lake": storage.root,
+        "release": lake.release,
+        "grid": {"name": lake.grid.name, "id": lake.grid.id, "partitions": len(lake.grid)},
+        "writer": owner(storage),
+        "nightly": last(storage),
+        "tables": summary(lake),
+        "held": held_builds(read_catalog(storage)),
+        "unfinished": scratch_left(storage),
+        "history": {"catalogues": len(kept), "bytes": sum(one.bytes for one in kept)},
+    }
+
+
+def summary(lake: Lake) -> list[dict[str, Any]]:
+    """Return one record per table that is published now: build, rows, bytes, date, and what damaged it, if anything did."""
+    records = []
+    for name, held in read_catalog(lake.storage).get("sources", {}).items():
+        metadata = held["metadata"]
+        if "manifest" not in metadata:
+            continue
+        record = {"table": name} | {key: metadata.get(key) for key in ("build", "rows", "bytes", "created")} | {"damage": None}
+        try:
+            manifest_at(lake.storage, metadata["manifest"])
+        except LakeError as error:
+            record["damage"] = str(error)
+        records.append(record)
+    return records
+
+
+def show_status(held: Mapping[str, Any], *, as_json: bool = False) -> None:
+    """Print it for people, or as JSON."""
+    if as_json:
+        document(json.dumps(held, indent=1, sort_keys=True))
+        return
+    grid = held["grid"]
+    say(f"{held['lake']}: release {held['release']}, grid {grid['name']} with {grid['partitions']:,} partitions")
+    say(f"writing now: {_writer(held['writer'])}")
+    say(f"last nightly: {_nightly(held['nightly'])}")
+    for one in held["nightly"]["failures"] if held["nightly"] else ():
+        say(f"  {one['what']} failed: {_short(one['error'])}")
+    say()
+    rows = [
+        (one["table"], f"{one['rows']:,}", size(one["bytes"]), _build(one), str(one["created"])[:19]) for one in held["tables"]
+    ]
+    table(("published table", "rows", "bytes", "build", "created"), rows, right=(1, 2))
+    for name, build in held["held"].items():
+        say(f"held back since a roll-back: {name} {build}; it is published again when its inputs have changed")
+    for left in held["unfinished"]:
+        say(f"unfinished work on {left}: the next run that needs it continues there")
+    history = held["history"]
+    say(f"history: {history['catalogues']} catalogues, {size(history['bytes'])}")
+
+
+def _writer(writer: Mapping[str, Any] | None) -> str:
+    if writer is None:
+        return "nobody"
+    where = f"{writer.get('verb')}, pid {writer.get('pid')} on {writer.get('host')} since {writer.get('since')}"
+    return where + (f", dashboard {writer['dashboard']}" if writer.get("dashboard") else "")
+
+
+def _nightly(record: Mapping[str, Any] | None) -> str:
+    if record is None:
+        return "no record of one"
+    took = f"{record['outcome']} (exit code {record['exit_code']}), ended {record['ended']} after {record['seconds']} s"
+    good = "" if record["last_success"] == record["ended"] else f"; last success: {record['last_success'] or 'none known'}"
+    error = f"; {_short(record['error'])}" if record["error"] and not record["failures"] else ""
+    return took + good + error
+
+
+def _build(one: Mapping[str, Any]) -> str:
+    return f"{one['build']} damaged: {one['damage']}" if one["damage"] else str(one["build"])
+
+
+def _short(text: object) -> str:
+    line = str(text).partition("\n")[0]
+    return line if len(line) <= _LINE else line[:_LINE] + " ..."
