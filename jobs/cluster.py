@@ -1,5 +1,6 @@
 """Start the cluster that a site profile describes, and run tasks on it."""
 
+import importlib
 import importlib.util
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,7 +15,7 @@ import dask
 from jobs.batch import job_options, logs
 from jobs.profiles import QUEUES, Profile, flat, profile, protocol, spelt
 from jobs.terminal import progress, say
-from lake.errors import LakeError, listing
+from lake.errors import LakeError, OutageError, listing
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -204,7 +205,7 @@ class _Cluster:
         waited, limit = now - self._alone_since, self._profile.worker_timeout
         kind = f"worker that offers {spelt(wanted)}" if wanted else "worker"
         if waited >= limit:
-            raise LakeError(
+            raise OutageError(
                 f"profile {self._profile.name}: no {kind} for {waited:.0f} s, the limit of gaialake.worker-timeout; "
                 f"{self._advice}. Finished work is kept: run the same command again when there are workers"
             )
@@ -228,8 +229,8 @@ class _Cluster:
             )
         return f"{self._place}: start workers there, and see their logs"
 
-    def _lost(self) -> LakeError:
-        return LakeError(
+    def _lost(self) -> OutageError:
+        return OutageError(
             f"profile {self._profile.name}: the Dask scheduler was lost: it died, or the network to it did. Finished work is "
             "kept: run the same command again when the scheduler answers"
         )
@@ -237,7 +238,8 @@ class _Cluster:
 
 def _connect(chosen: Profile, opened: ExitStack) -> "Client":
     """Start a profile's cluster, or reach the one that runs; `opened` closes it again."""
-    # Before the profile's own values: it brings the defaults of the section `jobqueue`.
+    # Before the profile's own values: both bring the defaults of their sections, which would go again with those values.
+    importlib.import_module("distributed")
     queue = _queue_class(chosen) if chosen.cluster in QUEUES else None
     opened.enter_context(dask.config.set(flat(chosen.dask)))
     try:
@@ -248,7 +250,7 @@ def _connect(chosen: Profile, opened: ExitStack) -> "Client":
         client = opened.enter_context(_client(where))
         workers = f"{client.scheduler_info()['n_workers']} workers"
     except (OSError, RuntimeError, TypeError, ValueError) as error:
-        raise LakeError(f"profile {chosen.name}: {_could_not(chosen)}: {error}") from error
+        raise OutageError(f"profile {chosen.name}: {_could_not(chosen)}: {error}") from error
     link = client.dashboard_link
     if chosen.cluster != "scheduler" and importlib.util.find_spec("bokeh") is None:
         link = "needs bokeh: pip install 'gaialake[dashboard]'"

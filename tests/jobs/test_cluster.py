@@ -304,3 +304,16 @@ def test_a_scheduler_that_is_not_there_is_named_with_its_address(tmp_path: Path)
     name = site(tmp_path, "gaialake: {scheduler: 'tcp://127.0.0.1:1'}\ndistributed: {comm: {timeouts: {connect: 500ms}}}\n")
     with pytest.raises(LakeError, match="no Dask scheduler answers at tcp://127.0.0.1:1"), cluster(name) as run:
         list(run("read", abs, [1]))
+
+
+def test_a_run_leaves_the_configuration_of_dask_as_it_found_it() -> None:
+    code = """
+import dask
+from jobs.cluster import cluster
+with cluster("local") as run:
+    assert list(run("double", abs, [-1])) == [1]
+import dask.dataframe, pandas
+print(dask.config.get("distributed.comm.timeouts.connect"), dask.config.get("distributed.scheduler.allowed-failures"))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "30s 3"
