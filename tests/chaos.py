@@ -16,7 +16,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -326,9 +326,10 @@ def run() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--keep", metavar="DIR", help="keep lakes that differ and the logs of all runs in this new folder")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="gaialake-chaos-") as name:
-        folder = Path(name)
+    with nullcontext(options.keep) if options.keep else tempfile.TemporaryDirectory(prefix="gaialake-chaos-") as name:
+        folder = Path(name).resolve()
         base, reference = prepare(folder)
         reports = []
         for seed in range(options.first, options.first + options.seeds):
