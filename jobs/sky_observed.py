@@ -20,6 +20,8 @@ NULL = -9999.0
 _GAIA_EPOCH = 2016.0
 _SEEING = 0.07  # noise of a catalogued position along each axis [arcsec]
 _MOST_VISITS, _NOISES = 3, 12
+# The models of a pipeline end somewhere, and so do its labels, however noisy a spectrum is.
+_GRID = {"logg": (-0.5, 6.0), "fe_h": (-5.0, 1.5)}
 _COMMON_SHARE = 0.03
 _STRAY_SHARE, _STRAY_STEP = 0.02, 90.0 / 3600.0  # [deg]: far from every source, near enough to look real
 
@@ -121,7 +123,8 @@ def labels(stars: Stars, seed: int, survey: str, seen: Visits, snr: Floats) -> d
     columns: dict[str, Floats] = {}
     for i, (name, values) in enumerate(truth.items()):
         error = scale.errors[i] * worse * np.exp(0.1 * drawn[:, i])
-        columns[name] = values[seen.star] + offsets[i] + error * drawn[:, 4 + i]
+        measured = values[seen.star] + offsets[i] + error * drawn[:, 4 + i]
+        columns[name] = np.clip(measured, *_GRID[name]) if name in _GRID else measured
         columns[f"{name}_error"] = error
     return columns
 
