@@ -34,7 +34,11 @@ def ingest(options: argparse.Namespace) -> int:
     if options.part is not None:
         return _ingest_share(options, chosen)
     lake = opened_or_new(options)
-    with writing(lake.storage, "ingest"), cluster(options.profile) as at, logged(lake.storage, "ingest", at) as run:
+    with (
+        writing(lake.storage, "ingest") as writer,
+        cluster(options.profile) as at,
+        logged(lake.storage, "ingest", at) as run,
+    ):
         for one in chosen:
             before = ledger.remembered(lake.storage, one)
             if paths:
@@ -46,6 +50,7 @@ def ingest(options: argparse.Namespace) -> int:
             except LakeError as error:
                 # Files that do not fit, or have nothing to stand on, are forgotten, or every later night would fail on them.
                 if planned is None or isinstance(error, RawFileError):
+                    writer.confirm()
                     ledger.restore(lake.storage, one, before)
                 raise
     terminal.say(f"next: gaialake --lake {lake.storage.root} {'ingest ... --part i/n' if options.register else 'check'}")

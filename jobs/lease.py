@@ -14,7 +14,7 @@ from typing import Any
 
 from lake.errors import BusyError, LakeError
 from lake.exchange import OvertakenError, Tagged, exchange, read_tagged
-from lake.history import fence_off
+from lake.history import fence_off, last_fence
 from lake.storage import Storage
 
 LEASE = "lease.json"
@@ -81,8 +81,8 @@ def _bytes(record: dict[str, Any]) -> bytes:
 
 def _parsed(storage: Storage, held: Tagged) -> dict[str, Any]:
     try:
-        record = json.loads(held.data)
-        return {"fence": int(record["fence"]), **record}
+        record = {**dict.fromkeys(("verb", "host", "pid", "since"), "unknown"), **json.loads(held.data)}
+        return record | {"fence": int(record["fence"]), "expiry": float(record.get("expiry", EXPIRY))}
     except (KeyError, TypeError, ValueError) as error:
         raise LakeError(f"{storage.root}/{LEASE}: not a lease ({error!r}); delete it when no writer is at work") from error
 
@@ -108,7 +108,8 @@ def leased(storage: Storage, verb: str, expiry: float = EXPIRY) -> Iterator[Leas
         If another writer holds it; the message names that process and says when the lease would expire.
     """
     held = read_tagged(storage, LEASE)
-    former: dict[str, Any] = _parsed(storage, held) if held else {"owner": None, "fence": 0}
+    # Somebody may have deleted the lease; the catalogue still knows the numbers under which it was written.
+    former: dict[str, Any] = _parsed(storage, held) if held else {"owner": None, "fence": last_fence(storage)}
     if held and former.get("owner") is not None and held.age <= former["expiry"]:
         raise BusyError(
             f"{storage.root}: another writer is at work ({former['verb']} on {former['host']}, pid {former['pid']}, since "

@@ -82,7 +82,8 @@ def owner(storage: Storage) -> dict[str, Any] | None:
     path = storage.path(_LOCK)
     if not path.exists():
         return None
-    handle = os.open(path, os.O_RDONLY)
+    # File systems of networks lock for one alone only what is open for writing.
+    handle = os.open(path, os.O_RDWR if os.access(path, os.W_OK) else os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

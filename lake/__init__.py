@@ -3,15 +3,18 @@
 Where do I go for ...?
 
 - a quantity's unit and meaning: `lake.columns`; one survey: `lake.surveys`; the contract of a survey: `lake.survey`,
-  its parts: `lake.declaration`; what all of them are: `lake.overview`
-- fetching: `lake.fetch` (`lake.orders`, `lake.download`, `lake.received`, `lake.query`, `lake.tap`, `lake.account`)
-- source_id, HEALPix, partitions: `lake.partition`; names on disk: `lake.storage`
+  its parts: `lake.declaration` (`lake.best_neighbour`, `lake.fingerprint`); what all of them are: `lake.overview`
+- fetching: `lake.fetch` (`lake.orders`, `lake.sources`, `lake.download`, `lake.received`, `lake.query`, `lake.tap`,
+  `lake.account`)
+- source_id, HEALPix, partitions: `lake.partition`; names on disk: `lake.storage`, conditional writes on object stores:
+  `lake.exchange`; opening a lake: `lake.root`
 - raw files: `lake.readers`, `lake.conform` (`lake.masks`), `lake.ledger`; building tables: `lake.build`, `lake.ingest`
-  (`lake.runs`, `lake.merge`)
+  (`lake.layout`, `lake.runs`, `lake.merge`; shares of a job array: `lake.part`)
 - rows without source_id: `lake.standing` (`lake.crossmatch` by position, `lake.keys`); maps of dust: `lake.dust`
 - what a build is: `lake.manifest`; its audit: `lake.validate`, `lake.verify` (`lake.relation`); making it public: `lake.catalog`
-  (`lake.plain`)
-- reading: `lake.table`, `lake.join`, `lake.pretrain`; tables computed from tables: `lake.derive`
+  (`lake.plain`), and earlier catalogues: `lake.history`; deleting what none names: `lake.gc`
+- reading: `lake.table` (`lake.parquet`), `lake.join`, `lake.pretrain`; tables computed from tables: `lake.derive`;
+  what goes wrong: `lake.errors`
 """
 
 from lake.errors import LakeError

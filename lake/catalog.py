@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from intake.source.base import DataSource, Schema
 
 from lake.columns import column
-from lake.errors import CheckError
+from lake.errors import CheckError, listing
 from lake.history import hold, replace_catalog
-from lake.manifest import Manifest, manifest_at
+from lake.manifest import Manifest, files_gone, manifest_at
 from lake.plain import mend_derived, to_yaml
 from lake.pretrain import ANCHOR, COLUMNS, SOURCES
 from lake.root import Lake, held_builds, open_lake
@@ -145,7 +145,7 @@ def publish(
     Raises
     ------
     CheckError
-        If a build has not passed its check.
+        If a build has not passed its check, or files of it are gone since.
     BusyError
         If another writer got in between; the catalogue stays as it is.
     LakeError
@@ -162,6 +162,12 @@ def publish(
     sources = held.sources
     changed = [name for name, manifest in new.items() if _build_of(sources.get(name)) != manifest.build]
     gone = [name for name in withdraw if name in sources]
+    for name in changed:
+        if lost := files_gone(storage, new[name].partitions):
+            raise CheckError(
+                f"table {name}, build {new[name].build}: {listing(lost, 3)} is gone since it was checked, so it is not "
+                "published and the catalogue stays as it is; restore what is gone, or build the table again"
+            )
     if not changed and not gone:
         mend_derived(storage)
         return []

@@ -4,16 +4,16 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-import fsspec
+from fsspec.asyn import sync
 
-from lake.errors import LakeError
-from lake.storage import Storage, unwritable
+from lake.errors import BusyError, LakeError
+from lake.storage import Storage
 
 # Codes of S3 for a condition that does not hold: refused at once, or lost against a request made at the same time.
 _REFUSED = ("PreconditionFailed", "ConditionalRequestConflict", "412", "409")
 
 
-class OvertakenError(LakeError):
+class OvertakenError(BusyError):
     """Report that somebody else has written a file since it was read."""
 
 
@@ -34,15 +34,17 @@ def can_exchange(storage: Storage) -> bool:
     return storage.root.startswith(("s3://", "s3a://"))
 
 
-def _s3(storage: Storage, key: str) -> tuple[Any, dict[str, str]]:
+def _refuse_others(storage: Storage) -> None:
     if not can_exchange(storage):
         raise LakeError(
             f"{storage.root}: writers of this store cannot be kept apart, for it has no conditional writes that gaialake knows; "
             "use a file system or s3://, or write the lake there and copy it to this store"
         )
-    fs, root = fsspec.core.url_to_fs(storage.root, use_listings_cache=False)
-    bucket, _, path = f"{root}/{key}".partition("/")
-    return fs, {"Bucket": bucket, "Key": path}
+
+
+def _at(full: str) -> dict[str, str]:
+    bucket, _, path = full.partition("/")
+    return {"Bucket": bucket, "Key": path}
 
 
 def read_tagged(storage: Storage, key: str) -> Tagged | None:
@@ -51,20 +53,20 @@ def read_tagged(storage: Storage, key: str) -> Tagged | None:
     Raises
     ------
     LakeError
-        If the store has no conditional writes.
+        If the store has no conditional writes, or cannot be reached.
     """
-    fs, at = _s3(storage, key)
+    _refuse_others(storage)
+
+    def get(fs: Any, full: str) -> Tagged:
+        # One request, so that content, tag and dates are of one version.
+        answer = fs.call_s3("get_object", **_at(full))
+        now = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
+        return Tagged(sync(fs.loop, answer["Body"].read), answer["ETag"], (now - answer["LastModified"]).total_seconds())
+
     try:
-        answer = fs.call_s3("head_object", **at)
-        # One version is read, even if the file is replaced meanwhile.
-        data = fs.cat_file(f"{at['Bucket']}/{at['Key']}")
-        again = fs.call_s3("head_object", **at)
+        return storage.ask(key, get)
     except FileNotFoundError:
         return None
-    if again["ETag"] != answer["ETag"]:
-        return read_tagged(storage, key)
-    now = parsedate_to_datetime(again["ResponseMetadata"]["HTTPHeaders"]["date"])
-    return Tagged(data, again["ETag"], (now - again["LastModified"]).total_seconds())
 
 
 def exchange(storage: Storage, key: str, data: bytes, tag: str | None) -> str:
@@ -77,14 +79,54 @@ def exchange(storage: Storage, key: str, data: bytes, tag: str | None) -> str:
     LakeError
         If the store cannot be written, or has no conditional writes.
     """
-    fs, at = _s3(storage, key)
+    _refuse_others(storage)
     condition = {"IfNoneMatch": "*"} if tag is None else {"IfMatch": tag}
+
+    def put(fs: Any, full: str) -> str:
+        try:
+            return str(fs.call_s3("put_object", **_at(full), Body=data, **condition)["ETag"])
+        except OSError as error:
+            if _refused(error):
+                raise OvertakenError(
+                    f"{storage.root}/{key} was written by somebody else since it was read, so it stays as it is; run this again"
+                ) from error
+            raise
+
     try:
-        return str(fs.call_s3("put_object", **at, Body=data, **condition)["ETag"])
-    except OSError as error:
-        if _refused(error):
-            raise OvertakenError(f"{storage.root}/{key} was written by somebody else since it was read") from error
-        raise unwritable(f"{storage.root}/{key}", error) from error
+        return storage.ask(key, put)
+    except OvertakenError:
+        # A request whose answer was lost is sent again by the library, and then refused for what it wrote itself.
+        there = read_tagged(storage, key)
+        if there is not None and there.data == data:
+            return there.tag
+        raise
+
+
+def read_version(storage: Storage, key: str) -> tuple[bytes | None, str | None]:
+    """Return a file in order to replace it: its content (None if it is not there), and its tag where the store knows such."""
+    if can_exchange(storage):
+        held = read_tagged(storage, key)
+        return (held.data, held.tag) if held else (None, None)
+    try:
+        return storage.read_bytes(key), None
+    except FileNotFoundError:
+        return None, None
+
+
+def write_version(storage: Storage, key: str, data: bytes, tag: str | None) -> str | None:
+    """Replace a file that was read with `read_version`; return its new tag. On disks the lock of the lake keeps others out.
+
+    Raises
+    ------
+    OvertakenError
+        If a later writer was faster; nothing was written.
+    LakeError
+        If it cannot be written.
+    """
+    if can_exchange(storage):
+        return exchange(storage, key, data, tag)
+    storage.write_bytes(key, data)
+    return None
 
 
 def _refused(error: OSError) -> bool:

@@ -7,9 +7,11 @@ from typing import Any
 
 from lake.errors import LakeError
 from lake.history import history_key, published_before
+from lake.ingest import scratch_left
 from lake.manifest import manifest_at
-from lake.root import read_catalog
-from lake.storage import Storage, Stored
+from lake.root import held_builds
+from lake.storage import Storage, Stored, manifest_key
+from lake.survey import table_surveys
 
 GRACE = timedelta(hours=24)
 
@@ -47,8 +49,9 @@ def garbage(storage: Storage, *, keep: int, grace: timedelta = GRACE, now: datet
     """Find what may be deleted; nothing is.
 
     Kept are the `keep` last catalogues, every catalogue that was replaced less than `grace` ago (whoever opened it may still
-    read), the builds that these name, and builds that are newer than the published one of their table: they are not published
-    yet, or were taken back. A file is kept if any kept build names it, wherever it lies.
+    read), the builds that these name, builds that a roll-back took back, and builds that are newer than the published one of
+    their table, which are not published yet, and what an unfinished run made so far. A file is kept if any kept build names it,
+    wherever it lies.
 
     Parameters
     ----------
@@ -68,14 +71,16 @@ def garbage(storage: Storage, *, keep: int, grace: timedelta = GRACE, now: datet
     known = published_before(storage)
     if not known:
         raise LakeError(f"{storage.root}: nothing was published yet, so what can be deleted is not known")
+    catalog = known[max(known)]
     kept = _kept(storage, known, keep, now - grace, now)
     held = {one.key: one for one in storage.files("tables")}
     _refuse_late_clock(storage, held.values(), now)
     manifests = {key: one for key, one in held.items() if key.count("/") == 2 and key.endswith(".json")}
     named = {one["metadata"]["manifest"] for serial in kept for one in known[serial]["sources"].values() if _is_build(one)}
-    named |= _newer(storage, manifests)
+    named |= _newer(catalog, manifests) | {manifest_key(*one) for one in held_builds(catalog).items()}.intersection(manifests)
     files = {part.key for key in sorted(named) for part in manifest_at(storage, key).partitions if part.key}
-    loose = [one for key, one in held.items() if key not in named and key not in files]
+    spared = named | files | _unfinished(storage, held)
+    loose = [one for key, one in held.items() if key not in spared]
     builds = {key.rsplit("/", 1)[-1].removesuffix(".json") for key in named}
     loose += [one for one in storage.files("reports") if _is_report_of_none(one.key, builds)]
     old = [one for one in loose if now - one.modified > grace]
@@ -144,11 +149,24 @@ def _refuse_late_clock(storage: Storage, files: Iterable[Stored], now: datetime)
         )
 
 
-def _newer(storage: Storage, manifests: Mapping[str, Stored]) -> set[str]:
+def _newer(catalog: Mapping[str, Any], manifests: Mapping[str, Stored]) -> set[str]:
     """Return the manifests that are not older than that of their table's published build, and those of unpublished tables."""
-    published = [one["metadata"].get("manifest") for one in read_catalog(storage)["sources"].values()]
+    published = [one["metadata"].get("manifest") for one in catalog["sources"].values()]
     since = {key.split("/")[1]: manifests[key].modified for key in published if key in manifests}
     return {key for key, one in manifests.items() if one.modified >= since.get(key.split("/")[1], one.modified)}
+
+
+def _unfinished(storage: Storage, held: Iterable[str]) -> set[str]:
+    """Return the files without a manifest of tables on which an unfinished run left work: the next one continues from them."""
+    left = set(scratch_left(storage))
+    own = {name: survey.name for name, survey in table_surveys().items()}
+    tables = {name for name in storage.names("tables") if left & {name, own.get(name)}}
+    keys = set(held)
+    return {
+        key
+        for key in keys
+        if key.count("/") == 3 and key.split("/")[1] in tables and f"{key.rpartition('/')[0]}.json" not in keys
+    }
 
 
 def _is_report_of_none(key: str, builds: set[str]) -> bool:

@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from lake.errors import BusyError, LakeError, listing
-from lake.exchange import OvertakenError, can_exchange, exchange, read_tagged
+from lake.exchange import OvertakenError, exchange, read_version, write_version
 from lake.manifest import files_gone, manifest_at
 from lake.plain import derive_plain, to_yaml
 from lake.root import held_builds, parse_catalog, read_catalog
-from lake.storage import CATALOG, Storage
+from lake.storage import CATALOG, LAKE, Storage
 
 _HISTORY = "history"
 
@@ -44,10 +44,8 @@ def history_key(serial: int) -> str:
 
 def hold(storage: Storage) -> Held:
     """Read the catalogue in order to replace it."""
-    if not can_exchange(storage):
-        return Held(read_catalog(storage), None)
-    found = read_tagged(storage, CATALOG)
-    return Held(parse_catalog(storage, CATALOG, found.data), found.tag) if found else Held({}, None)
+    data, tag = read_version(storage, CATALOG)
+    return Held({} if data is None else parse_catalog(storage, CATALOG, data), tag)
 
 
 def replace_catalog(storage: Storage, held: Held, sources: Mapping[str, Any], said: Mapping[str, Any], fence: int | None) -> int:
@@ -69,11 +67,11 @@ def replace_catalog(storage: Storage, held: Held, sources: Mapping[str, Any], sa
     LakeError
         If the catalogue cannot be written; the old one then stays.
     """
-    lake = storage.read_json("lake.json")
+    lake = storage.read_json(LAKE)
     _refuse_late(storage, held, fence)
     serial = int(held.metadata.get("serial", 0))
-    if held.sources and "serial" not in held.metadata:
-        # Published by a version that kept no history.
+    if "published" in held.metadata and not storage.exists(history_key(serial)):
+        # Who published it was killed before it was kept, or was of a version that kept none.
         storage.write_bytes(history_key(serial), to_yaml(held.content))
     metadata = {
         "version": 1,
@@ -87,9 +85,9 @@ def replace_catalog(storage: Storage, held: Held, sources: Mapping[str, Any], sa
     if fence is not None:
         metadata["fence"] = fence
     data = to_yaml({"metadata": metadata, "sources": {name: sources[name] for name in sorted(sources)}})
-    # First, so that no published catalogue is missing; one that was never published is written over by the next.
-    storage.write_bytes(history_key(serial + 1), data)
     _write(storage, held, data)
+    # Not before: a late writer's catalogue, which is refused, would stand in the place of the one that was published.
+    storage.write_bytes(history_key(serial + 1), data)
     derive_plain(storage)
     return serial + 1
 
@@ -104,16 +102,18 @@ def _refuse_late(storage: Storage, held: Held, fence: int | None) -> None:
 
 
 def _write(storage: Storage, held: Held, data: bytes) -> None:
-    if not can_exchange(storage):
-        storage.write_bytes(CATALOG, data)
-        return
     try:
-        exchange(storage, CATALOG, data, held.tag)
+        write_version(storage, CATALOG, data, held.tag)
     except OvertakenError as error:
         raise BusyError(
             f"{storage.root}: another writer replaced the catalogue meanwhile, so this one was not written; run this again: "
             "finished work is kept"
         ) from error
+
+
+def last_fence(storage: Storage) -> int:
+    """Return the highest number of a lease that the catalogue knows; 0 before there was any."""
+    return int(read_catalog(storage).get("metadata", {}).get("fence", 0))
 
 
 def fence_off(storage: Storage, fence: int) -> None:

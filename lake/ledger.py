@@ -1,6 +1,7 @@
 """Keep account of the raw files of each survey: where they lie, how large they are, what they hold."""
 
 import hashlib
+import json
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -8,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from lake.errors import LakeError, listing
-from lake.storage import Storage, ledger_key
+from lake.exchange import read_version, write_version
+from lake.storage import Storage, json_bytes, ledger_key
 from lake.survey import Survey
 
 _THREADS = 4
@@ -52,23 +54,23 @@ def register(storage: Storage, survey: Survey, paths: Iterable[Path], *, replace
         if not path.exists():
             raise LakeError(f"{path}: no such file or folder; nothing was registered for {survey.name}")
         files_under(path, survey)
-    ledger = _read(storage, survey)
+    ledger, tag = _read(storage, survey)
     roots = sorted({*([] if replace else ledger["roots"]), *(str(path) for path in added)})
     files = {} if replace else ledger["files"]
-    _write(storage, survey, {"roots": roots, "files": files})
+    _write(storage, survey, {"roots": roots, "files": files}, tag)
     return [Path(root) for root in roots]
 
 
 def remembered(storage: Storage, survey: Survey) -> dict[str, Any]:
     """Return what the ledger holds, for `restore`."""
-    return _read(storage, survey)
+    return _read(storage, survey)[0]
 
 
 def restore(storage: Storage, survey: Survey, ledger: dict[str, Any]) -> None:
     """Put back what `remembered` returned; a survey without files has no ledger."""
     if ledger["roots"] or ledger["files"]:
-        _write(storage, survey, ledger)
-    elif storage.exists(ledger_key(survey.name)):
+        _write(storage, survey, ledger, _read(storage, survey)[1])
+    else:
         storage.remove(ledger_key(survey.name))
 
 
@@ -87,9 +89,10 @@ def raw_files(
     Raises
     ------
     LakeError
-        If a file that an earlier run knew is gone: rows would silently leave the table.
+        If a file that an earlier run knew is gone: rows would silently leave the table. If a later writer has changed what
+        is known of the survey since it was read, and this one is to change it as well.
     """
-    ledger = _read(storage, survey)
+    ledger, tag = _read(storage, survey)
     own = own_folder(storage, survey)
     roots = [*([own] if own else []), *(Path(root) for root in ledger["roots"])]
     gone = [str(root) for root in roots if not root.exists()]
@@ -115,10 +118,8 @@ def raw_files(
                 known[name] = {"bytes": stats[name].st_size, "mtime_ns": stats[name].st_mtime_ns, "sha256": checksum}
                 if progress:
                     progress(done, len(stale))
-                if save and done % _SAVE_EVERY == 0:
-                    _write(storage, survey, {"roots": ledger["roots"], "files": known})
-        if save:
-            _write(storage, survey, {"roots": ledger["roots"], "files": known})
+                if save and (done % _SAVE_EVERY == 0 or done == len(stale)):
+                    tag = _write(storage, survey, {"roots": ledger["roots"], "files": known}, tag)
     found: dict[str, RawFile] = {}
     for name in sorted(names):
         entry = known[name]
@@ -128,7 +129,7 @@ def raw_files(
 
 def ignored_files(storage: Storage, survey: Survey) -> list[str]:
     """Return names of files in registered folders that do not look like the survey's."""
-    roots = [Path(root) for root in _read(storage, survey)["roots"]]
+    roots = [Path(root) for root in _read(storage, survey)[0]["roots"]]
     return sorted(
         str(f) for root in roots if root.is_dir() for f in root.rglob("*") if f.is_file() and not survey.accepts(f.name)
     )
@@ -157,17 +158,22 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _read(storage: Storage, survey: Survey) -> dict[str, Any]:
+def _read(storage: Storage, survey: Survey) -> tuple[dict[str, Any], str | None]:
+    """Return the ledger, and the tag without which an object store lets nobody replace it."""
     key = ledger_key(survey.name)
-    held = storage.read_json(key) if storage.exists(key) else {}
-    roots, files = (held.get("roots", []), held.get("files", {})) if isinstance(held, dict) else (None, None)
-    if not isinstance(roots, list) or not isinstance(files, dict):
+    data, tag = read_version(storage, key)
+    try:
+        held = json.loads(data) if data is not None else {}
+        roots, files = held.get("roots", []), held.get("files", {})
+        if not isinstance(roots, list) or not isinstance(files, dict):
+            raise TypeError("roots or files are missing")
+    except (AttributeError, TypeError, ValueError) as error:
         raise LakeError(
-            f"{storage.root}/{key}: not a ledger of raw files; restore it, or delete it and name the files again with "
+            f"{storage.root}/{key}: not a ledger of raw files ({error}); restore it, or delete it and name the files again with "
             f"`gaialake ingest {survey.name} --raw PATH...`"
-        )
-    return {"roots": roots, "files": files}
+        ) from error
+    return {"roots": roots, "files": files}, tag
 
 
-def _write(storage: Storage, survey: Survey, ledger: dict[str, Any]) -> None:
-    storage.write_json(ledger_key(survey.name), ledger)
+def _write(storage: Storage, survey: Survey, ledger: dict[str, Any], tag: str | None) -> str | None:
+    return write_version(storage, ledger_key(survey.name), json_bytes(ledger), tag)

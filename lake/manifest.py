@@ -254,10 +254,9 @@ def files_gone(storage: Storage, partitions: Sequence[Partition]) -> list[str]:
 
 def finished(storage: Storage, record: str) -> Partition | None:
     """Return the partition of a done-record (its key), unless there is none or the file has gone since."""
-    if not storage.exists(record):
-        return None
-    part = Partition(**_tuples(storage.read_json(record)))
-    return part if is_there(storage, part) else None
+    held = storage.find_json(record)
+    part = Partition(**_tuples(held)) if held else None
+    return part if part and is_there(storage, part) else None
 
 
 def clear_remains(storage: Storage, table: str, build: str) -> None:

@@ -127,11 +127,11 @@ def open_lake(where: str | os.PathLike[str]) -> Lake:
         If there is no lake, or its layout is one that this version does not read.
     """
     storage = Storage.at(where)
-    if not storage.exists(LAKE):
+    held = storage.find_json(LAKE)
+    if held is None:
         raise LakeError(
             f"{storage.root}: no lake here (no {LAKE}); make one with `gaialake init {storage.root}` or `gaialake demo`"
         )
-    held = storage.read_json(LAKE)
     layout = held.get("layout") if isinstance(held, dict) else None
     if layout != LAYOUT:
         raise LakeError(
@@ -153,7 +153,10 @@ def read_catalog(storage: Storage) -> dict[str, Any]:
     LakeError
         If it is not sound YAML of ours.
     """
-    return parse_catalog(storage, CATALOG, storage.read_bytes(CATALOG)) if storage.exists(CATALOG) else {}
+    try:
+        return parse_catalog(storage, CATALOG, storage.read_bytes(CATALOG))
+    except FileNotFoundError:
+        return {}
 
 
 def parse_catalog(storage: Storage, key: str, data: bytes) -> dict[str, Any]:

@@ -73,7 +73,7 @@ def map_file(task: MapTask) -> dict[str, Any]:
     RawFileError
         If the file does not hold what the survey declares, or changed since it was hashed.
     """
-    done = task.storage.read_json(task.record) if task.storage.exists(task.record) else None
+    done = task.storage.find_json(task.record)
     if done and all(task.storage.exists(f"{task.folder}/{run}") for table in done["tables"].values() for run in table["runs"]):
         return dict(done)
     writer = _RunWriter(task)

@@ -18,20 +18,23 @@ import os
 import re
 import shutil
 import socket
+import sys
 import tempfile
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, TypeVar, cast
 
 import fsspec
 import pyarrow as pa
 
 from lake.errors import LakeError, OutageError
+
+R = TypeVar("R")
 
 CATALOG, PLAIN_CATALOG, LAKE = "catalog.yaml", "catalog-plain.yaml", "lake.json"
 _KEY = re.compile(r"[A-Za-z0-9_.\-]+(/[A-Za-z0-9_.\-]+)*")
@@ -64,7 +67,7 @@ def checked_key(key: str) -> str:
     LakeError
         If it is absolute, climbs out with ``..``, or holds anything but letters, digits, ``_``, ``-`` and ``.``.
     """
-    if not isinstance(key, str) or not _KEY.fullmatch(key) or ".." in key.split("/"):
+    if not isinstance(key, str) or not _KEY.fullmatch(key) or {".", ".."} & set(key.split("/")):
         raise LakeError(
             f"the key {key!r} does not lie inside the lake; the file that names it was altered: restore it, or rebuild the table"
         )
@@ -94,9 +97,23 @@ class Storage:
 
     @staticmethod
     def at(where: str | os.PathLike[str]) -> "Storage":
-        """Return the storage at a path, made absolute, or at a URL."""
-        text = os.fspath(where)
-        return Storage(text.rstrip("/") if "://" in text else str(Path(text).resolve()))
+        """Return the storage at a path, made absolute, or at a URL.
+
+        Raises
+        ------
+        LakeError
+            If the URL holds a user or password: roots of lakes stand in messages and records.
+        """
+        text = os.fspath(where).removeprefix("file://")
+        if "://" not in text:
+            return Storage(str(Path(text).resolve()))
+        if "@" in text or "?" in text:
+            raise LakeError(
+                f"the URL of the lake ({text.partition('://')[0]}://..., not shown) holds an @ or a ?, as if it named a user, a "
+                "password or a signature; give it without them, and credentials to the environment (AWS_ACCESS_KEY_ID and "
+                "AWS_SECRET_ACCESS_KEY, or AWS_PROFILE)"
+            )
+        return Storage(text.rstrip("/"))
 
     @cached_property
     def _opened(self) -> tuple[Any, str]:
@@ -121,14 +138,36 @@ class Storage:
             raise LakeError(f"{self.root} is no local folder; this step needs a lake on a file system")
         return Path(self.root) / key
 
-    def _full(self, key: str) -> str:
-        return f"{self._opened[1]}/{key}"
+    def ask(self, key: str, question: Callable[[Any, str], R]) -> R:
+        """Return the answer of the file system to a question about a key, such as ``lambda fs, full: fs.exists(full)``.
+
+        Raises
+        ------
+        OutageError
+            If it is an object store that refuses, or cannot be reached; a file that is not there stays a `FileNotFoundError`.
+        """
+        fs, root = self._opened
+        try:
+            return question(fs, f"{root}/{key}")
+        except FileNotFoundError:
+            raise
+        except _failures() as error:
+            if self.is_local:
+                raise
+            raise OutageError(
+                f"{self.root}/{key}: the object store refuses, or cannot be reached ({error}); what was published is untouched. "
+                "Check credentials and network, and run the same command again: finished work is kept"
+            ) from error
+
+    def _info(self, key: str) -> dict[str, Any] | None:
+        try:
+            return dict(self.ask(key, lambda fs, full: fs.info(full)))
+        except FileNotFoundError:
+            return None
 
     def exists(self, key: str) -> bool:
         """Tell whether a file is there."""
-        if self.is_local:
-            return self.path(key).exists()
-        return bool(self._opened[0].exists(self._full(key)))
+        return self.path(key).exists() if self.is_local else self._info(key) is not None
 
     def size(self, key: str) -> int | None:
         """Return the bytes of a file; None if it is not there."""
@@ -138,8 +177,8 @@ class Storage:
                 return os.stat(f"{self.root}/{key}").st_size  # noqa: PTH116
             except (FileNotFoundError, NotADirectoryError):
                 return None
-        fs, full = self._opened[0], self._full(key)
-        return int(fs.size(full)) if fs.exists(full) else None
+        found = self._info(key)
+        return int(found["size"]) if found else None
 
     def stamp(self, key: str) -> str | None:
         """Return what changes when a file is written again; None if it is not there."""
@@ -149,19 +188,23 @@ class Storage:
             except (FileNotFoundError, NotADirectoryError):
                 return None
             return f"{found.st_ino}-{found.st_mtime_ns}-{found.st_size}"
-        fs, full = self._opened[0], self._full(key)
-        return str(fs.ukey(full)) if fs.exists(full) else None
+        held = self._info(key)
+        return str(held) if held else None
 
     def names(self, folder: str) -> list[str]:
         """Return the sorted names in a folder; none if there is no such folder."""
-        fs, full = self._opened[0], self._full(folder)
-        if not fs.isdir(full):
+        try:
+            found = self.ask(folder, lambda fs, full: fs.ls(full, detail=False))
+        except (FileNotFoundError, NotADirectoryError):
             return []
-        return sorted(str(name).rsplit("/", 1)[-1] for name in fs.ls(full, detail=False))
+        # A store may hold an empty object in the place of a folder, as its web pages make them.
+        return sorted({str(name).rsplit("/", 1)[-1] for name in found} - {""})
 
     def read_bytes(self, key: str) -> bytes:
         """Return a whole file."""
-        return cast("bytes", self._opened[0].cat_file(self._full(key)))
+        # The library for S3 would ask for the size first.
+        how = {"max_concurrency": 1} if self.root.startswith(("s3://", "s3a://")) else {}
+        return cast("bytes", self.ask(key, lambda fs, full: fs.cat_file(full, **how)))
 
     def read_json(self, key: str) -> Any:
         """Return a JSON file.
@@ -178,6 +221,13 @@ class Storage:
                 f"{self.root}/{key} is not sound JSON ({error}); restore it, or delete it and rebuild the table"
             ) from error
 
+    def find_json(self, key: str) -> Any:
+        """Return the same; None if it is not there."""
+        try:
+            return self.read_json(key)
+        except FileNotFoundError:
+            return None
+
     def open_input(self, key: str) -> pa.NativeFile | IO[bytes]:
         """Open a file for random reading.
 
@@ -188,8 +238,8 @@ class Storage:
         """
         try:
             if self.is_local:
-                return pa.OSFile(self._full(key), "rb")
-            return cast("IO[bytes]", self._opened[0].open(self._full(key), "rb", cache_type="none"))
+                return pa.OSFile(f"{self.root}/{key}", "rb")
+            return cast("IO[bytes]", self.ask(key, lambda fs, full: fs.open(full, "rb", cache_type="none")))
         except FileNotFoundError as error:
             raise LakeError(
                 f"{self.root}/{key}: the file is named in a manifest, but not there; restore it, or build the table again"
@@ -197,12 +247,12 @@ class Storage:
 
     def files(self, folder: str) -> Iterator[Stored]:
         """Yield every file below a folder, sorted by key; none if there is no such folder."""
-        fs, full = self._opened[0], self._full(folder)
-        found = fs.find(full, detail=True) if fs.exists(full) else {}
+        found = self.ask(folder, lambda fs, full: fs.find(full, detail=True))
         for path in sorted(found):
             one = found[path]
-            when = one["LastModified"] if "LastModified" in one else datetime.fromtimestamp(one.get("mtime", 0.0), UTC)
-            yield Stored(path.removeprefix(f"{self._opened[1]}/"), int(one["size"]), when)
+            if not path.endswith("/"):
+                when = one["LastModified"] if "LastModified" in one else datetime.fromtimestamp(one.get("mtime", 0.0), UTC)
+                yield Stored(path.removeprefix(f"{self._opened[1]}/"), int(one["size"]), when)
 
     def write_bytes(self, key: str, data: bytes) -> None:
         """Write a file whole: readers see the old one or the new one, never a part.
@@ -217,13 +267,13 @@ class Storage:
             write_whole(self.path(key), data)
             return
         try:
-            self._opened[0].pipe_file(self._full(key), data)
+            self.ask(key, lambda fs, full: fs.pipe_file(full, data))
         except OSError as error:
             raise unwritable(f"{self.root}/{key}", error) from error
 
     def write_json(self, key: str, content: object) -> None:
-        """Write a JSON file whole, keys sorted, so that equal content gives equal bytes."""
-        self.write_bytes(key, (json.dumps(content, indent=1, sort_keys=True) + "\n").encode())
+        """Write a JSON file whole (see `json_bytes`)."""
+        self.write_bytes(key, json_bytes(content))
 
     @contextmanager
     def staged(self, key: str) -> Iterator[Path]:
@@ -249,7 +299,8 @@ class Storage:
                     # A bundle is a folder; who sees its document may rely on its weights, so that goes last.
                     files = sorted(path.iterdir(), reverse=True) if path.is_dir() else [path]
                     for file in files:
-                        self._opened[0].put_file(str(file), self._full(key) + str(file).removeprefix(str(path)))
+                        own = key + str(file).removeprefix(str(path))
+                        self.ask(own, partial(_put, str(file)))
                 except OSError as error:
                     raise unwritable(f"{self.root}/{key}", error) from error
 
@@ -260,20 +311,43 @@ class Storage:
         return _copied(self, folder)
 
     def remove(self, key: str) -> None:
-        """Delete a file, if it is there."""
-        fs, full = self._opened[0], self._full(key)
-        if fs.exists(full):
-            try:
-                fs.rm_file(full)
-            except OSError as error:
-                raise unwritable(f"{self.root}/{key}", error) from error
+        """Delete a file, if it is there.
+
+        Raises
+        ------
+        OutageError
+            If it cannot be deleted.
+        """
+        try:
+            self.ask(key, lambda fs, full: fs.rm_file(full))
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise _undeletable(f"{self.root}/{key}", error) from error
 
     def remove_tree(self, folder: str) -> None:
-        """Delete a folder and all that is in it, if it is there."""
-        if self.is_local:
-            shutil.rmtree(self.path(folder), ignore_errors=True)
-        elif self._opened[0].exists(self._full(folder)):
-            self._opened[0].rm(self._full(folder), recursive=True)
+        """Delete a folder and all that is in it, if it is there.
+
+        Raises
+        ------
+        OutageError
+            If something in it cannot be deleted.
+        """
+        try:
+            if self.is_local:
+                # Elements of a job array may do so at once.
+                while self.path(folder).exists():
+                    with suppress(FileNotFoundError):
+                        shutil.rmtree(self.path(folder))
+                return
+            self.ask(folder, lambda fs, full: fs.rm(full, recursive=True))
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise _undeletable(f"{self.root}/{folder}", error) from error
+        # The library for S3 says nothing of files that the store refused to delete.
+        for left in self.files(folder):
+            raise _undeletable(f"{self.root}/{left.key}", PermissionError("refused by the object store"))
 
     def remove_empty(self, folder: str) -> None:
         """Delete the folders below (and with) this one that hold nothing; object stores have no folders."""
@@ -291,6 +365,16 @@ class Storage:
             )
 
 
+def _failures() -> tuple[type[Exception], ...]:
+    """Return the errors of operating system and network, and what libraries of object stores raise beside them."""
+    known = (("botocore.exceptions", "BotoCoreError"), ("aiohttp", "ClientError"))
+    return (OSError, *(getattr(sys.modules[module], name) for module, name in known if module in sys.modules))
+
+
+def _put(file: str, fs: Any, full: str) -> None:
+    fs.put_file(file, full)
+
+
 @lru_cache(maxsize=32)
 def _copied(storage: Storage, folder: str) -> Path:
     path = Path(_copies().name) / uuid.uuid4().hex
@@ -304,6 +388,11 @@ def _copied(storage: Storage, folder: str) -> Path:
 @lru_cache(maxsize=1)
 def _copies() -> "tempfile.TemporaryDirectory[str]":
     return tempfile.TemporaryDirectory(prefix="gaialake-")
+
+
+def json_bytes(content: object) -> bytes:
+    """Return JSON with sorted keys, so that equal content gives equal bytes."""
+    return (json.dumps(content, indent=1, sort_keys=True) + "\n").encode()
 
 
 def write_whole(target: Path, data: bytes) -> None:
@@ -344,4 +433,11 @@ def unwritable(target: object, error: OSError) -> OutageError:
     """Return the error for a file that could not be written."""
     return OutageError(
         f"{target} cannot be written: {error.strerror or error}; what was there before is untouched. {_advice(error)}"
+    )
+
+
+def _undeletable(target: object, error: OSError) -> OutageError:
+    return OutageError(
+        f"{target} cannot be deleted: {error.strerror or error}; nothing that is published needs it. Check its owner and mode, "
+        "or the rights on the object store, and run the same command again"
     )

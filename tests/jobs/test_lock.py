@@ -12,10 +12,11 @@ import pytest
 
 from jobs.lease import LEASE
 from jobs.lock import owner, writing
-from lake.errors import BusyError
+from lake.errors import BusyError, LakeError
 from lake.history import hold, replace_catalog
 from lake.root import init_lake, read_catalog
 from lake.storage import Storage
+from tests.s3 import wired
 
 WRITER = """
 import sys, time
@@ -134,6 +135,43 @@ def test_a_lease_is_renewed_while_its_writer_lives(s3: str) -> None:
         with pytest.raises(BusyError), writing(storage, "ingest"):
             pytest.fail("two writers")
         assert json.loads(storage.read_bytes(LEASE))["beats"] >= 4
+
+
+def test_a_lease_outlives_an_outage_that_is_shorter_than_its_expiry(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    root = init_lake(f"{s3}/outage").storage.root
+    with wired() as wire, writing(Storage.at(root), "nightly", expiry=6.0) as held:
+        wire.cut()
+        time.sleep(3)
+        wire.mend()
+        time.sleep(5)
+        held.confirm()
+        wire.lose_answer(f"PUT /{root.removeprefix('s3://')}/{LEASE}")
+        time.sleep(3)
+        held.confirm()
+
+
+def test_a_lease_that_was_deleted_counts_on_from_what_the_catalogue_knows(s3: str) -> None:
+    storage = init_lake(f"{s3}/deleted").storage
+    for fence in (1, 2):
+        with writing(storage, "nightly") as held:
+            assert held.fence == fence
+            replace_catalog(storage, hold(storage), {}, {}, held.fence)
+    storage.remove(LEASE)
+    with writing(storage, "nightly") as held:
+        assert held.fence == 3
+        replace_catalog(storage, hold(storage), {}, {}, held.fence)
+
+
+@pytest.mark.parametrize("damage", ["[1]", "{", '{"fence": "many"}', '{"owner": "x"}'])
+def test_a_lease_that_is_none_is_told_with_what_to_do(s3: str, damage: str) -> None:
+    storage = init_lake(f"{s3}/damage-{len(damage)}").storage
+    storage.write_bytes(LEASE, damage.encode())
+    with pytest.raises(LakeError, match="not a lease.*delete it when no writer is at work"), writing(storage, "nightly"):
+        pytest.fail("a writer under a damaged lease")
+    storage.write_bytes(LEASE, b'{"fence": "3", "owner": "x"}')
+    with pytest.raises(BusyError, match="another writer is at work.*unknown"), writing(storage, "nightly"):
+        pytest.fail("a second writer")
 
 
 def test_no_secret_of_the_store_is_written_into_lease_or_catalogue(s3: str) -> None:

@@ -10,6 +10,7 @@ import pytest
 import lake
 from jobs.cli import main
 from lake.storage import Storage
+from tests.s3 import wired
 
 from .conftest import LEAF_ROWS, nightly
 
@@ -35,6 +36,16 @@ def test_a_second_nightly_on_the_store_finds_nothing_to_do(on_s3: str) -> None:
     before = {one.key: one.modified for one in Storage.at(on_s3).files("tables")}
     assert nightly(on_s3) == 3
     assert {one.key: one.modified for one in Storage.at(on_s3).files("tables")} == before
+
+
+def test_a_nightly_with_nothing_to_do_asks_the_store_a_few_times_for_every_table(on_s3: str) -> None:
+    tables = len(lake.open(on_s3).names)
+    with wired() as wire:
+        assert nightly(on_s3) == 3
+        assert len(wire.asked) <= 25 + 9 * tables, wire.asked
+        wire.asked.clear()
+        assert main(["--lake", on_s3, "status"]) == 0
+        assert len(wire.asked) <= 12 + 2 * tables, wire.asked
 
 
 def test_the_tables_of_the_store_are_byte_equal_to_those_of_a_disk(on_s3: str, new_lake) -> None:

@@ -177,6 +177,15 @@ def test_a_build_without_a_check_is_not_published(two_builds, new_lake):
     assert read_catalog(new_lake.storage) == {}
 
 
+def test_a_build_whose_files_are_gone_since_its_check_is_not_published(two_builds, new_lake):
+    publish(new_lake.storage, [two_builds[0]])
+    lost = next(part.key for part in two_builds[1].partitions if part.key)
+    new_lake.storage.remove(lost)
+    with pytest.raises(CheckError, match=f"{lost} is gone since it was checked.*the catalogue stays"):
+        publish(new_lake.storage, [two_builds[1]])
+    assert lakes.open(new_lake.storage.root).table(CATWISE.name).manifest.build == two_builds[0].build
+
+
 def test_publishing_again_what_is_published_changes_nothing(two_builds, new_lake):
     assert publish(new_lake.storage, two_builds[:1]) == [CATWISE.name]
     before = new_lake.storage.path("catalog.yaml").stat().st_mtime_ns

@@ -10,6 +10,7 @@ from lake.catalog import publish
 from lake.errors import BusyError, LakeError
 from lake.gc import delete, garbage
 from lake.history import published_before, roll_back
+from lake.ingest import ingest
 from lake.root import init_lake
 from lake.survey import survey
 from lake.validate import check
@@ -78,6 +79,38 @@ def test_a_build_that_is_not_published_yet_stays(synthetic, draw_ids, nights, ne
     coming = build.ingest(new_lake, CATWISE.name, path).manifests[0]
     sweep(new_lake, keep=1, grace=HOUR, now=later(2))
     assert data_files(new_lake) == named(nights[3], coming)
+
+
+def test_partitions_of_an_unfinished_run_stay_however_old_they_are(synthetic, draw_ids, nights, new_lake, build, tmp_path):
+    path = synthetic.write(CATWISE, synthetic.rows(CATWISE, draw_ids(300, 9), 9), tmp_path / "9.fits", "fits")
+    files = build.files_of(new_lake, CATWISE.name, path)
+    before = data_files(new_lake)
+
+    def killed_in_the_middle(label, function, tasks):
+        for number, task in enumerate(tasks):
+            if label.startswith("write") and number == 3:
+                raise KeyboardInterrupt
+            yield function(task)
+
+    with pytest.raises(KeyboardInterrupt):
+        ingest(new_lake.storage, new_lake.grid, CATWISE, files, run=killed_in_the_middle)
+    made = data_files(new_lake) - before
+    assert len(made) == 3
+    sweep(new_lake, keep=1, grace=HOUR, now=later(100))
+    assert made <= data_files(new_lake)
+    new_lake.storage.remove_tree("scratch")
+    sweep(new_lake, keep=1, grace=HOUR, now=later(100))
+    assert not made & data_files(new_lake), "the run was given up"
+
+
+def test_a_build_that_a_roll_back_took_back_stays_even_where_a_copy_of_the_lake_lost_its_date(nights, new_lake):
+    roll_back(new_lake.storage)
+    for one, age in ((nights[3], 9), (nights[2], 5)):
+        path = new_lake.storage.path(f"tables/{CATWISE.name}/{one.build}.json")
+        os.utime(path, ((datetime.now(UTC) - age * HOUR).timestamp(),) * 2)
+    sweep(new_lake, keep=1, grace=HOUR, now=later(2))
+    assert publish(new_lake.storage, [nights[3]], release_held=True) == [CATWISE.name]
+    assert len(lakes.open(new_lake.storage.root).table(CATWISE.name).to_dask().compute()) == nights[3].rows
 
 
 def test_what_was_deleted_leaves_no_manifest_report_or_empty_folder(nights, new_lake):

@@ -118,6 +118,16 @@ def test_a_catalogue_that_is_overtaken_between_reading_and_writing_is_not_replac
     with pytest.raises(BusyError, match="another writer replaced the catalogue meanwhile"):
         replace_catalog(storage, first, {}, {"by": "first"}, None)
     assert read_catalog(storage)["metadata"]["by"] == "second"
+    assert replace_catalog(storage, hold(storage), {}, {"by": "third"}, None) == 2
+    assert {serial: one["metadata"]["by"] for serial, one in published_before(storage).items()} == {1: "second", 2: "third"}
+
+
+def test_a_catalogue_whose_publisher_was_killed_before_it_was_kept_is_kept_by_the_next(three, new_lake):
+    publish(new_lake.storage, [three[0]])
+    new_lake.storage.remove_tree("history")
+    publish(new_lake.storage, [three[1]])
+    assert roll_back(new_lake.storage)[0] == 1
+    assert published(new_lake) == three[0].build
 
 
 def test_a_lake_of_a_version_without_history_can_be_rolled_back_from_its_next_publication_on(three, new_lake):

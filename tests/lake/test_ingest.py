@@ -103,7 +103,7 @@ def test_merging_reads_a_crowded_partition_a_row_group_at_a_time(synthetic, buil
 
     monkeypatch.setattr(merge, "group_rows", lambda schema: 100)
     monkeypatch.setattr(lake.runs, "group_edges", lambda leaves, limit: group_edges(leaves, 50))
-    monkeypatch.setattr(merge.pq.ParquetFile, "read_row_groups", spy)
+    monkeypatch.setattr(pq.ParquetFile, "read_row_groups", spy)
     outcome = build.ingest(tight, CATWISE.name, *paths)
     monkeypatch.undo()
     assert max(decoded) <= 200

@@ -1,13 +1,15 @@
 """Keys stay inside the lake, and every write is whole or not at all."""
 
+import json
 import os
 from datetime import UTC, datetime
 
 import pytest
 
-from lake.errors import LakeError
+from lake.errors import LakeError, OutageError
 from lake.root import init_lake
 from lake.storage import Storage, checked_key, partition_key, write_whole
+from tests.s3 import wired
 
 CLIMBING = [
     "../x",
@@ -22,6 +24,8 @@ CLIMBING = [
     "a b",
     "a\nb",
     "a/..",
+    "./x",
+    ".",
     "C:\\x",
     "tables/x\n",
 ]
@@ -88,6 +92,69 @@ def test_a_url_is_no_local_folder_and_steps_that_need_one_say_so():
     assert storage.exists("a.json")
     with pytest.raises(LakeError, match="no local folder"):
         storage.path("a.json")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "s3://KEY:sec/ret@bucket/lake",
+        "s3://KEY:secret@bucket/lake",
+        "https://me:secret@host/lake",
+        "https://host/lake?Sig=secret",
+    ],
+)
+def test_a_url_that_holds_a_secret_is_refused_and_not_shown(url):
+    with pytest.raises(LakeError, match="credentials to the environment") as caught:
+        Storage.at(url)
+    assert "sec" not in str(caught.value)
+    assert "KEY:" not in str(caught.value)
+
+
+def test_a_file_url_is_the_folder(tmp_path):
+    assert Storage.at(f"file://{tmp_path}") == Storage.at(tmp_path)
+
+
+def test_empty_objects_that_stand_for_folders_are_neither_names_nor_files(s3):
+    import s3fs
+
+    storage = init_lake(f"{s3}/placeholders").storage
+    bucket, _, path = storage.root.removeprefix("s3://").partition("/")
+    for folder in ("scratch/", "tables/", "tables/a/"):
+        s3fs.S3FileSystem().call_s3("put_object", Bucket=bucket, Key=f"{path}/{folder}", Body=b"")
+    storage.write_bytes("tables/a/b.json", b"{}")
+    assert (storage.names("scratch"), storage.names("tables"), storage.names("tables/a")) == ([], ["a"], ["b.json"])
+    assert [one.key for one in storage.files("tables")] == ["tables/a/b.json"]
+
+
+def test_files_that_a_store_refuses_to_delete_are_told(s3):
+    import s3fs
+
+    bucket = "no-deletions"
+    fs = s3fs.S3FileSystem()
+    fs.mkdir(bucket)
+    storage = init_lake(f"s3://{bucket}").storage
+    storage.write_bytes("scratch/a/1", b"1")
+    denied = {"Effect": "Deny", "Principal": "*", "Action": "s3:DeleteObject", "Resource": f"arn:aws:s3:::{bucket}/*"}
+    fs.call_s3("put_bucket_policy", Bucket=bucket, Policy=json.dumps({"Version": "2012-10-17", "Statement": [denied]}))
+    with pytest.raises(OutageError, match="scratch/a/1 cannot be deleted: refused by the object store"):
+        storage.remove_tree("scratch")
+    with pytest.raises(OutageError, match="scratch/a/1: the object store refuses"):
+        storage.remove("scratch/a/1")
+
+
+def test_a_store_that_cannot_be_reached_is_an_outage_for_readers_and_writers(s3, monkeypatch):
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    root = init_lake(f"{s3}/unreachable").storage.root
+    with wired() as wire:
+        wire.cut()
+        for ask in (
+            lambda storage: storage.read_bytes("lake.json"),
+            lambda storage: storage.exists("lake.json"),
+            lambda storage: storage.names("tables"),
+            lambda storage: storage.write_bytes("a", b"1"),
+        ):
+            with pytest.raises(OutageError, match="the object store refuses, or cannot be reached.*run the same command again"):
+                ask(Storage.at(root))
 
 
 def test_a_data_file_that_is_gone_is_reported_with_what_to_do(tmp_path):
