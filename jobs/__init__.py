@@ -2,8 +2,14 @@
 
 Where do I go for ...?
 
-- a command: `jobs.cli`, `jobs.commands`, `jobs.fetching`; what would run and why: `jobs.plan`; the whole night: `jobs.nightly`
-- where tasks run: `jobs.cluster`; one writer at a time: `jobs.lock`; what people see: `jobs.terminal`
+- a command: `jobs.cli` (its flags), `jobs.commands`, `jobs.fetching`, `jobs.ingesting`, `jobs.upkeep` (roll-back, gc); which
+  lake is meant: `jobs.opened`; what people see: `jobs.terminal`
+- the whole night: `jobs.nightly` (`jobs.auditing`, `jobs.model_steps`); what it keeps of itself: `jobs.night` (its record),
+  `jobs.journal` (its log), `jobs.metrics`; how the lake is: `jobs.status`
+- what would run and why: `jobs.plan` by table (`jobs.inventory`, `jobs.why`), `jobs.forecast` by partition (`jobs.table_plan`,
+  `jobs.forecast_files`, `jobs.forecast_derived`), shown by `jobs.show_plan`
+- where tasks run: `jobs.cluster` (`jobs.profiles`, `jobs.batch`, `jobs.replacing`, `jobs.quiet`), on `jobs.workers`
+- one writer at a time: `jobs.lock` (`jobs.lease` on object stores)
 - training and predictions: `jobs.training`, `jobs.inference`
 - the synthetic sky: `jobs.sky` and one `jobs.sky_*` for each group of surveys; the demo: `jobs.demo`;
   survey dialects: `jobs.dialects`

@@ -1,8 +1,10 @@
-"""Audit a build before it is published, beside the builds that are to be published with it."""
+"""Audit builds, beside those that are to be published with them, and publish them unless the lock was lost."""
 
 from collections.abc import Sequence
 from functools import partial
 
+from jobs.lock import Writer
+from lake.catalog import publish
 from lake.errors import CheckError
 from lake.ingest import Runner
 from lake.manifest import Manifest
@@ -15,6 +17,11 @@ from lake.verify import due, verify
 
 def audited(lake: Lake, manifest: Manifest, run: Runner, *, beside: Sequence[Manifest] = (), again: bool = False) -> Manifest:
     """Check a build unless it passed before, and verify its matches with the tables at hand.
+
+    What a check found stays true of a build, whose rows never change: it is not verified again when a table that it was
+    verified with is built anew, unless it stands on that table and is built anew with it. Hence two lakes that took the same
+    files in another order may tell other numbers of the same rows. An outage of the lake's disk, the store or the cluster
+    makes no such difference, for it ends a run before anything is checked.
 
     Parameters
     ----------
@@ -39,6 +46,12 @@ def audited(lake: Lake, manifest: Manifest, run: Runner, *, beside: Sequence[Man
         deep=again,
         verify=partial(verify, new[manifest.table], source, references, run=run),
     )
+
+
+def published(lake: Lake, manifests: Sequence[Manifest], writer: Writer) -> list[str]:
+    """Name builds in the catalogue, unless this writer lost its lock; return the tables that changed."""
+    writer.confirm()
+    return publish(lake.storage, manifests, fence=writer.fence)
 
 
 def _refuse_empty(lake: Lake, manifest: Manifest) -> None:

@@ -11,11 +11,12 @@ from contextlib import contextmanager
 from types import FrameType
 
 from jobs import commands, ingesting, terminal, upkeep
-from jobs.journal import logging_to, reason
-from lake.errors import BusyError, LakeError
+from jobs.journal import logging_to, reason, without_secrets
+from jobs.night import exit_code
+from lake.errors import LakeError
 from lake.partition import LEAF_ROWS
 
-FAILED, STOPPED, BUSY = 1, 130, 75
+# What systemd, Slurm or a lost terminal sends.
 _STOPS = (signal.SIGTERM, signal.SIGHUP)
 
 
@@ -31,32 +32,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _refuse_shadows()
         with stopped_in_order(), logging_to(options.log):
             return command(options)
-    except BusyError as error:
-        terminal.complain(str(error))
-        return BUSY
-    except LakeError as error:
-        terminal.complain(str(error))
-        return FAILED
-    except OSError as error:
-        terminal.complain(f"{error}; what was published is untouched: run the same command again when the disk answers")
-        return FAILED
-    except KeyboardInterrupt as error:
-        terminal.complain(reason(error))
-        return STOPPED
+    except (LakeError, OSError, KeyboardInterrupt) as error:
+        terminal.complain(without_secrets(reason(error)))
+        return exit_code(error)
 
 
 @contextmanager
 def stopped_in_order() -> Iterator[None]:
-    """Let what systemd, Slurm or a lost terminal sends end a run as Ctrl-C does; only the main thread may."""
+    """Let what systemd, Slurm or a lost terminal sends end a run as Ctrl-C does; only the main thread may.
+
+    Once a run is ending, what they send more does not end it before its record is kept; only Ctrl-C does.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    ours = [one for one in _STOPS if signal.getsignal(one) is signal.SIG_DFL]
+    known = {signal.SIGINT: signal.default_int_handler} | dict.fromkeys(_STOPS, signal.SIG_DFL)
+    ours = [one for one, before in known.items() if signal.getsignal(one) is before]
 
     def stop(number: int, _frame: FrameType | None) -> None:
-        # The run is ending; a second one must not end it before its record is kept.
         for one in ours:
-            signal.signal(one, signal.SIG_IGN)
+            signal.signal(one, signal.SIG_IGN if one in _STOPS else signal.default_int_handler)
         raise KeyboardInterrupt(signal.Signals(number).name)
 
     for one in ours:
@@ -65,7 +60,7 @@ def stopped_in_order() -> Iterator[None]:
         yield
     finally:
         for one in ours:
-            signal.signal(one, signal.SIG_DFL)
+            signal.signal(one, known[one])
 
 
 def _refuse_shadows() -> None:
@@ -83,7 +78,12 @@ def _refuse_shadows() -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="gaialake", description="A data lake and batch service for stellar surveys.")
+    parser = argparse.ArgumentParser(
+        prog="gaialake",
+        description="A data lake and batch service for stellar surveys.",
+        epilog="Exit codes: 0 done; 1 something failed, and what was published before is still served; 2 wrong usage; 3 nothing "
+        "to do (nightly); 75 another writer is at work; 130 stopped by a signal. `gaialake VERB --help` shows a verb's flags.",
+    )
     parser.add_argument("--lake", metavar="DIR", help="root of the lake (or set GAIALAKE)")
     parser.add_argument("--log", metavar="FILE", help="append events to this file as JSON lines; - for stderr")
     verbs = parser.add_subparsers(title="verbs, in the data's order", required=True, metavar="VERB")
@@ -96,22 +96,23 @@ def _parser() -> argparse.ArgumentParser:
         if writes:
             one.add_argument("--dry-run", action="store_true", help="say what would be done, change nothing")
         if runs:
-            one.add_argument("--profile", default="local", help="where to run: a name in deploy/profiles, or a YAML file")
+            where = "where to run: a name in deploy/profiles, or a YAML file (default local)"
+            one.add_argument("--profile", default="local", help=where)
         return one
 
     init = verb("init", commands.init, "lay out a new lake")
-    init.add_argument("dir", metavar="DIR")
-    init.add_argument("--release", default="dr3")
+    init.add_argument("dir", metavar="DIR", help="its root: a folder, or s3://BUCKET/PATH")
+    init.add_argument("--release", default="dr3", help="release of Gaia whose source_ids it holds (default dr3)")
     init.add_argument("--grid", metavar="uniform:ORDER", help="all HEALPix pixels of one order instead of the release's grid")
     init.add_argument("--counts", metavar="FILE", help="CSV with columns pixel8,rows to cut the sky by")
     init.add_argument(
-        "--leaf-rows", type=int, default=LEAF_ROWS, help="with --counts: gaia_source rows that a partition may hold"
+        "--leaf-rows", type=int, default=LEAF_ROWS, metavar="N", help=f"with --counts: rows of a partition (default {LEAF_ROWS})"
     )
     verb("surveys", commands.surveys, "list the declared surveys, or show all of some", writes=False).add_argument(
         "surveys", metavar="SURVEY", nargs="*", help="show columns, units, flags, masks, citation and licence of these"
     )
     one = verb("fetch", commands.fetch, "fetch a survey's raw files from its archive; run it again until all are there")
-    one.add_argument("surveys", metavar="SURVEY", nargs="+")
+    one.add_argument("surveys", metavar="SURVEY", nargs="+", help="names of `gaialake surveys`")
     one.add_argument(
         "--only",
         metavar="PATTERN",
@@ -125,11 +126,11 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--chunk", type=int, default=2_000_000, metavar="N", help="with --sources: most ids of one query")
     one.add_argument("--jobs", type=int, default=4, metavar="N", help="most files at a time (default 4)")
     one = verb("ingest", ingesting.ingest, "build a survey's tables from raw files", runs=True)
-    one.add_argument("surveys", metavar="SURVEY", nargs="+")
+    one.add_argument("surveys", metavar="SURVEY", nargs="+", help="names of `gaialake surveys`")
     one.add_argument("--raw", metavar="PATH", nargs="+", default=[], help="files or folders, remembered for later runs")
-    one.add_argument("--replace", action="store_true", help="forget the paths that were named before")
-    one.add_argument("--register", action="store_true", help="only remember and hash the files, before a job array")
-    one.add_argument("--part", metavar="i/n", help="do the share of element i of n of a job array")
+    one.add_argument("--replace", action="store_true", help="with --raw: forget the paths that were named before")
+    one.add_argument("--register", action="store_true", help="only remember and hash the files, once before a job array")
+    one.add_argument("--part", metavar="i/n", help="do the share of element i of n of a job array, which is run twice")
     verb("check", commands.check, "audit builds", runs=True).add_argument(
         "--deep", action="store_true", help="audit those that passed before as well"
     )
@@ -139,20 +140,20 @@ def _parser() -> argparse.ArgumentParser:
     one = verb("plan", commands.plan, "say what would be made anew, why, and about how much", writes=False)
     one.add_argument("tables", metavar="TABLE", nargs="*", help="only these, with their partitions")
     one.add_argument("--partitions", action="store_true", help="list every partition that is to be made, and why")
-    one.add_argument("--json", action="store_true", help="for machines")
+    one.add_argument("--json", action="store_true", help="as JSON, for programs")
     one.add_argument("--part", metavar="i/n", help="only what element i of n of a job array would do")
     one = verb("train", commands.train, "train a model on the published tables", runs=True)
-    one.add_argument("model", metavar="MODEL")
-    one.add_argument("--preset", default="small")
+    one.add_argument("model", metavar="MODEL", help="such as xp_mae")
+    one.add_argument("--preset", default="small", metavar="NAME", help="its size and how it is trained (default small)")
     one = verb("predict", commands.predict, "map a model over all partitions and publish its predictions", runs=True)
-    one.add_argument("model", metavar="MODEL")
+    one.add_argument("model", metavar="MODEL", help="such as xp_mae")
     one.add_argument("--bundle", metavar="B", help="bundle id (default: the one trained last)")
     one.add_argument("--part", metavar="i/n", help="make the partitions of element i of n of a job array, publish nothing")
     one = verb("nightly", commands.nightly, "rebuild, check and publish what is stale", runs=True)
     one.add_argument("--fetch", metavar="SURVEY", nargs="+", action="extend", help="fetch the files of these surveys first")
     one.add_argument("--train", metavar="MODEL", action="append", help="train this model anew on what is published")
     one = verb("status", commands.status, "show who writes, how the last nightly went, what is published", writes=False)
-    one.add_argument("--json", action="store_true", help="for programs")
+    one.add_argument("--json", action="store_true", help="as JSON, for programs")
     one = verb("rollback", upkeep.rollback, "publish the former catalogue again; what it takes back waits for new inputs")
     one.add_argument("--to", type=int, metavar="N", help="serial number of the catalogue to restore (default: the former one)")
     one.add_argument("--list", action="store_true", help="list the catalogues that are kept")
@@ -162,8 +163,8 @@ def _parser() -> argparse.ArgumentParser:
         "--grace", type=float, default=24.0, metavar="HOURS", help="keep what was replaced or written since (default 24)"
     )
     one = verb("demo", commands.demo, "show the whole path on a synthetic sky", runs=True)
-    one.add_argument("--dir", default="gaialake-demo")
-    one.add_argument("--stars", type=int, default=50_000)
+    one.add_argument("--dir", default="gaialake-demo", help="folder of its lake (default gaialake-demo)")
+    one.add_argument("--stars", type=int, default=50_000, metavar="N", help="how many stars the sky has (default 50000)")
     return parser
 
 

@@ -1,12 +1,10 @@
 """What each verb of the command line does: open the lake, call the one function for it, say what came of it."""
 
 import argparse
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 
-from jobs import nightly as night
 from jobs import terminal
 from jobs.auditing import audited
 from jobs.cluster import cluster, job_script
@@ -15,6 +13,8 @@ from jobs.inference import predict as predict_partitions
 from jobs.ingesting import show_account
 from jobs.journal import logged
 from jobs.lock import writing
+from jobs.model_steps import publish_predictions
+from jobs.nightly import nightly as run_nightly
 from jobs.opened import opened, opened_for_night, opened_or_new, where
 from jobs.plan import STALE, WAITING
 from jobs.plan import plan as make_plan
@@ -128,13 +128,13 @@ def publish(options: argparse.Namespace) -> int:
     """Name checked builds in the catalogue."""
     lake = opened(options)
     if options.dry_run:
-        for manifest in _wanted(lake, save=False):
+        for manifest in _wanted(lake, save=False, held=options.held):
             there = f"/{manifest.build}.json" in lake.published.get(manifest.table, "")
             state = "published" if there else "would be published" if manifest.checks is not None else "not checked"
             terminal.say(f"{manifest.table} {manifest.build}: {state}")
         return DONE
     with writing(lake.storage, "publish") as writer:
-        wanted = _wanted(lake)
+        wanted = _wanted(lake, held=True)
         held = {} if options.held else held_builds(read_catalog(lake.storage))
         kept_back = [one.table for one in wanted if held.get(one.table) == one.build]
         changed = publish_builds(lake.storage, wanted, fence=writer.fence, release_held=options.held)
@@ -152,7 +152,7 @@ def plan(options: argparse.Namespace) -> int:
     plans = [one.share(part) for one in chosen_tables(whole_plan(lake, quiet=options.json), options.tables)]
     partitions = options.partitions or bool(options.tables)
     if options.json:
-        sys.stdout.write(plan_json(plans, part=part, partitions=partitions) + "\n")
+        terminal.document(plan_json(plans, part=part, partitions=partitions))
     else:
         show_plan(plans, partitions=partitions)
     return DONE
@@ -189,7 +189,7 @@ def predict(options: argparse.Namespace) -> int:
         cluster(options.profile) as at,
         logged(lake.storage, "predict", at) as run,
     ):
-        changed = night.publish_predictions(lake, options.model, options.bundle, run, record, writer)
+        changed = publish_predictions(lake, options.model, options.bundle, run, record, writer)
     terminal.say(f"{record['partitions_made']} partitions made, {record['partitions_kept']} kept")
     terminal.say(f"published: {', '.join(changed) if changed else 'nothing new'}")
     return DONE
@@ -214,7 +214,7 @@ def nightly(options: argparse.Namespace) -> int:
     chosen = [declared(name) for name in options.fetch or []]
     if chosen:
         _fetching().refuse(Storage.at(where(options)), chosen)
-    return night.nightly(
+    return run_nightly(
         opened_for_night(options),
         profile=options.profile,
         fetch=chosen,
@@ -241,17 +241,24 @@ def demo(options: argparse.Namespace) -> int:
     return DONE
 
 
-def _wanted(lake: Lake, *, save: bool = True) -> list[Manifest]:
-    """Return the manifests of the builds that the current raw files and models ask for, as far as they exist; name the others."""
+def _wanted(lake: Lake, *, save: bool = True, held: bool = False) -> list[Manifest]:
+    """Return the manifests of the builds that the current raw files and models ask for, as far as they exist; name the others.
+
+    Parameters
+    ----------
+    held
+        Whether those that a roll-back took back are among them.
+    """
     steps = [step for one in make_plan(lake, save=save) for step in one.steps]
     for step in steps:
         if step.state == STALE:
             terminal.say(f"{step.table}: stale, to be built by `ingest` or `nightly` first: {step.why}")
         if step.state == WAITING:
             terminal.say(f"{step.table}: waiting: {step.why}")
-    found = [read_manifest(lake.storage, step.table, step.build) for step in steps if step.state not in (STALE, WAITING)]
+    found = [read_manifest(lake.storage, step.table, step.build) for step in steps if step.rows is not None]
     for model in MODELS if ANCHOR in lake.published else ():
         table, build = predictions_name(model), predictions_build(lake, model)
         if build is not None and build in builds(lake.storage, table):
             found.append(read_manifest(lake.storage, table, build))
-    return found
+    taken_back = {} if held else held_builds(read_catalog(lake.storage))
+    return [one for one in found if taken_back.get(one.table) != one.build]

@@ -1,6 +1,7 @@
 """Forecast what will be made anew, table by table and partition by partition, in the order in which it would be built."""
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 
 from jobs.forecast_derived import computed, predictions
 from jobs.forecast_files import made_of_files
@@ -8,6 +9,7 @@ from jobs.inventory import Inventory
 from jobs.plan import FRESH, HELD, WAITING, SurveyPlan
 from jobs.table_plan import TablePlan, as_built
 from jobs.training import INPUTS, MODELS
+from lake.errors import listing
 
 
 def forecast(inventory: Inventory, plans: Sequence[SurveyPlan], *, train: Collection[str] = ()) -> list[TablePlan]:
@@ -31,15 +33,22 @@ def forecast(inventory: Inventory, plans: Sequence[SurveyPlan], *, train: Collec
     for name in INPUTS:
         if name not in tables and name in inventory.published:
             tables[name] = _built(inventory, name, inventory.published[name])
-    made = [predictions(inventory, model, tables, train) for model in MODELS]
-    return [*found.values(), *(one for one in made if one is not None)]
+    made = [held for model in MODELS if (held := predictions(inventory, model, tables, train)) is not None]
+    lacking = [name for name in INPUTS if name in found and found[name].state == WAITING]
+    if lacking:
+        why = f"waits for {listing(lacking)}, from which it is made"
+        made = [replace(held, state=WAITING, why=why, partitions=()) for held in made]
+    return [*found.values(), *made]
 
 
 def _source(inventory: Inventory, one: SurveyPlan, found: Mapping[str, TablePlan]) -> TablePlan | None:
     """Return the table at whose sources a survey is computed, planned or built; None if it is neither."""
     reference = one.standing.reference
-    if reference is None or reference.table in found:
-        return found.get(reference.table) if reference else None
+    if reference is None:
+        return None
+    planned = found.get(reference.table)
+    if planned is not None and planned.build == reference.build:
+        return planned
     known = reference.build in inventory.builds(reference.table)
     return _built(inventory, reference.table, reference.build) if known else None
 

@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import Any
 
 from jobs.terminal import Steps, progress
+from lake.errors import LakeError
 from lake.ledger import RawFile, raw_files
 from lake.manifest import Manifest, files_gone, read_manifest
 from lake.root import Lake, held_builds, read_catalog
@@ -58,11 +59,24 @@ class Inventory:
         return held_builds(self._catalog)
 
     def files(self, survey: Survey) -> tuple[RawFile, ...]:
-        """Return a survey's raw files; those that were touched are hashed."""
+        """Return a survey's raw files; those that were touched are hashed.
+
+        Raises
+        ------
+        LakeError
+            If one of them is gone or cannot be read.
+        """
         if survey.name not in self._files:
             with ExitStack() as shown:
                 shows = None if self._quiet else _hashing(survey.name, shown)
-                found = raw_files(self.storage, survey, shows, save=self._save)
+                try:
+                    found = raw_files(self.storage, survey, shows, save=self._save)
+                except OSError as error:
+                    # They may lie on a disk of their own, so this is no outage of the lake's.
+                    raise LakeError(
+                        f"{survey.name}: its raw files cannot be read ({error}); mend their disk or their mode, or name others "
+                        f"with `gaialake ingest {survey.name} --replace --raw PATH...`"
+                    ) from error
             self._files[survey.name] = tuple(found)
         return self._files[survey.name]
 

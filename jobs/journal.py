@@ -28,7 +28,7 @@ LOG = logging.getLogger("gaialake")
 # Events go to those who ask for them; without a handler of its own, logging would print errors to stderr.
 LOG.addHandler(logging.NullHandler())
 LOG.propagate = False
-_USER = re.compile(r"(?<=://)[^/@\s\"']+@")
+_USER = re.compile(r"(?<=://)[^/?#\s\"']+@")
 
 
 def event(what: str, *, level: int = logging.INFO, **about: Any) -> None:
@@ -41,6 +41,8 @@ def without_secrets(text: str) -> str:
 
     >>> without_secrets("ftp://me:word@example.org/a holds no lake")
     'ftp://example.org/a holds no lake'
+    >>> without_secrets("http://me:p@ss@example.org?mail=a@b")
+    'http://example.org?mail=a@b'
     """
     return _USER.sub("", text)
 
@@ -65,19 +67,34 @@ class JsonLine(logging.Formatter):
         return without_secrets(json.dumps(held, default=str))
 
 
-class LakeLog(logging.Handler):
+class _Log(logging.Handler):
+    """Lines that are written somewhere; what cannot be written is told once, and stops nothing."""
+
+    def __init__(self, where: str) -> None:
+        super().__init__()
+        self.setFormatter(JsonLine())
+        self._where, self._broken = where, False
+
+    def _told(self, write: Callable[[], object]) -> None:
+        try:
+            write()
+        except (LakeError, OSError) as error:
+            if not self._broken:
+                complain(f"the log {self._where} cannot be written, the work goes on: {error}")
+            self._broken = True
+
+
+class LakeLog(_Log):
     """The lines of one run, kept in the lake: from the first `save` on, each at once on disks; at every `save` elsewhere.
 
     So a run that found nothing to do leaves no file, and one that is killed leaves its lines up to that moment.
     """
 
     def __init__(self, storage: Storage, key: str) -> None:
-        super().__init__()
-        self.setFormatter(JsonLine())
+        super().__init__(key)
         self.key = key
         self._storage, self._lines = storage, list[str]()
         self._file: IO[str] | None = None
-        self._broken = False
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep one line."""
@@ -86,7 +103,7 @@ class LakeLog(logging.Handler):
             self._told(self._append)
 
     def save(self) -> None:
-        """Write what there is so far; a log that cannot be written is told once, and stops nothing."""
+        """Write what there is so far."""
         self.acquire()
         try:
             self._told(self._append if self._storage.is_local else self._replace)
@@ -96,7 +113,7 @@ class LakeLog(logging.Handler):
     def close(self) -> None:
         """Close the file."""
         if self._file is not None:
-            self._file.close()
+            self._told(self._file.close)
             self._file = None
         super().close()
 
@@ -112,13 +129,24 @@ class LakeLog(logging.Handler):
     def _replace(self) -> None:
         self._storage.write_bytes(self.key, "".join(self._lines).encode())
 
-    def _told(self, write: Callable[[], None]) -> None:
-        try:
-            write()
-        except (LakeError, OSError) as error:
-            if not self._broken:
-                complain(f"the log {self.key} cannot be written, the work goes on: {error}")
-            self._broken = True
+
+class _StreamLog(_Log):
+    """The lines that ``--log`` asks for."""
+
+    def __init__(self, where: str) -> None:
+        super().__init__(where)
+        self._stream = sys.stderr if where == "-" else Path(where).open("a", encoding="utf-8")  # noqa: SIM115  (until `close`)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line."""
+        line = self.format(record)
+        self._told(lambda: print(line, file=self._stream, flush=True))
+
+    def close(self) -> None:
+        """Close a file; stderr stays open."""
+        if self._stream is not sys.stderr:
+            self._told(self._stream.close)
+        super().close()
 
 
 @contextmanager
@@ -148,10 +176,9 @@ def logging_to(where: str | None) -> Iterator[None]:
         yield
         return
     try:
-        handler = logging.StreamHandler(sys.stderr) if where == "-" else logging.FileHandler(Path(where), encoding="utf-8")
+        handler = _StreamLog(where)
     except OSError as error:
         raise LakeError(f"--log {where}: cannot be written ({error.strerror}); name another file, or - for stderr") from error
-    handler.setFormatter(JsonLine())
     with listening(handler):
         yield
 
@@ -181,6 +208,8 @@ def reason(error: BaseException) -> str:
     """Say what ended a run."""
     if isinstance(error, KeyboardInterrupt):
         return f"stopped by {error or 'SIGINT'}; run the same command again to continue where it stopped"
+    if isinstance(error, OSError):
+        return f"{error}; what was published is untouched: run the same command again when the disk answers"
     return str(error) if isinstance(error, LakeError) else f"{type(error).__name__}: {error}"
 
 

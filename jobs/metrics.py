@@ -32,9 +32,8 @@ def exposition(record: Mapping[str, Any], published: Mapping[str, Mapping[str, A
         return Gauge(f"gaialake_{name}", said, ("lake", *labels), registry=registry)
 
     lake = record["lake"]
-    gauge("nightly_exit_code", "Exit code of the last nightly: 0 built, 1 failed, 3 nothing to do, 130 stopped").labels(lake).set(
-        record["exit_code"]
-    )
+    codes = "0 built, 1 failed, 3 nothing to do, 75 overtaken by another writer, 130 stopped"
+    gauge("nightly_exit_code", f"Exit code of the last nightly: {codes}").labels(lake).set(record["exit_code"])
     gauge("nightly_duration_seconds", "Duration of the last nightly").labels(lake).set(record["seconds"])
     gauge("nightly_last_run_timestamp_seconds", "When the last nightly ended").labels(lake).set(_epoch(record["ended"]))
     if record["last_success"]:

@@ -46,8 +46,8 @@ class Night:
         Key of its record, without an ending.
     writer
         The lock under which it runs.
-    changed
-        Tables that it published anew.
+    before
+        What the catalogue said of every published table when the run began.
     busy
         Whether it found something to do; one that did not leaves no file of its own.
     """
@@ -57,12 +57,12 @@ class Night:
     log: LakeLog
     profile: str
     writer: Writer
+    before: Mapping[str, Mapping[str, Any]]
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     begun: float = field(default_factory=time.monotonic)
     steps: list[dict[str, Any]] = field(default_factory=list)
     tables: dict[str, dict[str, Any]] = field(default_factory=dict)
     failures: list[dict[str, Any]] = field(default_factory=list)
-    changed: list[str] = field(default_factory=list)
     busy: bool = False
 
     @property
@@ -125,8 +125,8 @@ class Night:
     def _table(self, name: str) -> dict[str, Any]:
         return self.tables.setdefault(name, {"seconds": 0.0, "failures": 0})
 
-    def record(self, error: BaseException | None) -> dict[str, Any]:
-        """Return all of it as it is stored."""
+    def record(self, error: BaseException | None, served: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+        """Return all of it as it is stored; what it published is what the catalogue says anew, however it was interrupted."""
         code = exit_code(error) if error else self.code
         ended = datetime.now(UTC).isoformat(timespec="seconds")
         before = last(self.storage) or {}
@@ -147,7 +147,7 @@ class Night:
             "record": f"{self.name}.json" if self.busy else None,
             "steps": self.steps,
             "tables": self.tables,
-            "published": self.changed,
+            "published": [name for name, held in served.items() if held.get("build") != self.before.get(name, {}).get("build")],
             "failures": self.failures,
         }
         return dict(json.loads(without_secrets(json.dumps(held, default=str))))
@@ -155,7 +155,8 @@ class Night:
     def end(self, error: BaseException | None) -> None:
         """Write the record and show it; one that cannot be written is told, and hides no other error."""
         self.busy = self.busy or error is not None
-        record = self.record(error)
+        served = _served(self.storage)
+        record = self.record(error, served)
         event(
             "run ended",
             outcome=record["outcome"],
@@ -163,7 +164,6 @@ class Night:
             seconds=record["seconds"],
             error=record["error"],
         )
-        served = _served(self.storage)
         if self.busy:
             self.log.save()
             self._write(".json", _json(record))
@@ -187,15 +187,16 @@ def recorded(storage: Storage, profile: str, writer: Writer) -> Iterator[Night]:
     """Keep log and record of a nightly, however it ends."""
     started = datetime.now(UTC)
     name = free_name(storage, "nightly", started)
-    night = Night(storage, name, LakeLog(storage, f"{name}.jsonl"), profile, writer, started)
+    night = Night(storage, name, LakeLog(storage, f"{name}.jsonl"), profile, writer, _served(storage), started)
     with listening(night.log):
         event("run started", verb="nightly", profile=profile, host=socket.gethostname(), pid=os.getpid())
         try:
             yield night
+            night.end(None)
         except BaseException as error:
+            # That of a run which is stopped while it writes its record as well.
             night.end(error)
             raise
-        night.end(None)
 
 
 def last(storage: Storage) -> dict[str, Any] | None:
@@ -204,8 +205,15 @@ def last(storage: Storage) -> dict[str, Any] | None:
         held = storage.read_json(LAST)
         if isinstance(held, dict) and held.keys() >= _SHOWN and isinstance(held["failures"], list):
             sound = all(isinstance(one, dict) and one.keys() >= {"what", "error"} for one in held["failures"])
-            return held if sound else None
+            return held if sound and _is_time(held["last_success"]) else None
     return None
+
+
+def _is_time(text: object) -> bool:
+    try:
+        return text is None or bool(datetime.fromisoformat(str(text)))
+    except ValueError:
+        return False
 
 
 def show(record: Mapping[str, Any], served: Mapping[str, Mapping[str, Any]]) -> None:
@@ -220,9 +228,10 @@ def show(record: Mapping[str, Any], served: Mapping[str, Mapping[str, Any]]) -> 
             (name, f"{held.get('rows', 0):,}", dropped, made, kept, terminal.size(held.get("bytes", 0)), held.get("build"))
         )
     if rows:
-        terminal.table(("published", "rows", "rows dropped", "made", "kept", "bytes", "build"), rows, right=(1, 3, 4, 5))
+        terminal.table(("published", "rows", "rows dropped", "files made", "kept", "bytes", "build"), rows, right=(1, 3, 4, 5))
         say()
-    terminal.table(("step", "seconds"), [(one["step"], f"{one['seconds']:.1f}") for one in record["steps"]], right=(1,))
+    if record["steps"]:
+        terminal.table(("step", "seconds"), [(one["step"], f"{one['seconds']:.1f}") for one in record["steps"]], right=(1,))
     if record["failures"]:
         say()
         terminal.table(("failed", "why"), [(one["what"], _short(one["error"])) for one in record["failures"]])
@@ -241,7 +250,8 @@ def _said_served(record: Mapping[str, Any], served: Mapping[str, Mapping[str, An
     new = [name for name in record["published"] if name in served]
     rest = len(served) - len(new)
     old = sorted({table for one in record["failures"] for table in one["tables"] if table in served})
-    said = f"{len(new)} tables of this run, {rest} as before" if new else f"{rest} tables, all as before this run"
+    said = f"{terminal.counted(len(new), 'table')} of this run, {rest} as before"
+    said = said if new else f"{terminal.counted(rest, 'table')}, as before this run"
     return said + (f"; older than their files: {listing(old)}" if old else "")
 
 

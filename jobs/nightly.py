@@ -3,26 +3,23 @@
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import Any
 
-from jobs.auditing import audited
+from jobs.auditing import audited, published
 from jobs.cluster import cluster
-from jobs.inference import predict, predictions_build, predictions_name
 from jobs.inventory import Inventory
 from jobs.journal import event, journaled
-from jobs.lock import Writer, writing
+from jobs.lock import writing
+from jobs.model_steps import models_to_do, run_models
 from jobs.night import DONE, Night, recorded
 from jobs.plan import HELD, STALE, WAITING, SurveyPlan, plan_with
 from jobs.show_plan import show_plan, whole_plan
 from jobs.terminal import say
-from jobs.training import DEFAULT_PRESET, INPUTS, MODELS, current_bundle, model_inputs, require_model, train, training_id
+from jobs.training import require_model
 from lake.build import build_survey
-from lake.catalog import publish
 from lake.errors import LakeError
 from lake.ingest import Runner
-from lake.manifest import Manifest, is_there, read_manifest
+from lake.manifest import Manifest, read_manifest
 from lake.plain import mend_derived
-from lake.pretrain import ANCHOR
 from lake.root import Lake, open_lake
 from lake.survey import Survey, table_surveys
 
@@ -52,8 +49,9 @@ def nightly(
     Raises
     ------
     LakeError
-        If anything failed. A survey that fails, or lacks what it stands on, keeps its published builds, and so do those that
-        stand on it; all else is published first, then the error names them. `BusyError` if another writer is at work.
+        If anything failed. A survey that fails, or lacks what it stands on, keeps its published builds, and so does all that
+        stands on it: other surveys, and models that read its tables, which neither train nor predict. All else is published
+        first, then the error names them. `BusyError` if another writer is at work.
     """
     for model in train_models:
         require_model(model)
@@ -68,6 +66,8 @@ def nightly(
         ExitStack() as closing,
         recorded(lake.storage, profile, writer) as night,
     ):
+        # What others published since the caller opened it counts.
+        lake = open_lake(lake.storage.root)
         run = journaled(closing.enter_context(cluster(profile)))
         for survey in fetch:
             _fetch(lake, survey, night)
@@ -86,16 +86,7 @@ def nightly(
 
 def _plans(lake: Lake, night: Night) -> list[SurveyPlan]:
     """Return the plans of surveys with something to do; one that cannot be planned, or waits, is noted as a failure."""
-    inventory = Inventory(lake, save=True)
-    try:
-        plans = plan_with(inventory)
-    except LakeError:
-        # Each alone, to find out whose error it is; what was read stays read.
-        sound = []
-        for survey in inventory.registered:
-            with night.excusing(f"plan {survey.name}", survey.tables):
-                sound += [one.survey.name for one in plan_with(inventory, [survey.name])]
-        plans = plan_with(inventory, sound)
+    plans = plan_with(Inventory(lake, save=True), excusing=True)
     for one in plans:
         if one.waiting:
             night.fail(f"plan {one.survey.name}", one.survey.tables, one.waiting)
@@ -196,12 +187,12 @@ def _audit(lake: Lake, manifest: Manifest, night: Night, run: Runner, beside: Se
 
 
 def _publish(lake: Lake, manifests: Sequence[Manifest], night: Night) -> None:
-    with night.step("publish") as record:
+    # What follows from a catalogue that is published, but fails for a damage to another table, keeps no model from its work.
+    with night.excusing("publish"), night.step("publish") as record:
         record["tables"] = published(lake, manifests, night.writer)
-        night.changed += record["tables"]
-    for manifest in manifests:
-        if manifest.table in record["tables"]:
-            event("published", table=manifest.table, build=manifest.build, rows=manifest.rows, bytes=manifest.bytes)
+        for manifest in manifests:
+            if manifest.table in record["tables"]:
+                event("published", table=manifest.table, build=manifest.build, rows=manifest.rows, bytes=manifest.bytes)
 
 
 def _failed(night: Night) -> set[str]:
@@ -220,75 +211,3 @@ def _held_up(one: SurveyPlan, night: Night) -> bool:
         why = f"{survey.name} waits for {', '.join(sorted(below))}, on which it stands; its published build is still served"
         night.fail(f"build {survey.name}", survey.tables, why)
     return bool(below)
-
-
-def published(lake: Lake, manifests: Sequence[Manifest], writer: Writer) -> list[str]:
-    """Name builds in the catalogue, unless this writer lost its lock; return the tables that changed."""
-    writer.confirm()
-    return publish(lake.storage, manifests, fence=writer.fence)
-
-
-def models_to_do(lake: Lake, train_models: Sequence[str]) -> list[str]:
-    """Return what models would do on the published tables, in words; nothing if all is current."""
-    todo = []
-    for model in MODELS:
-        if ANCHOR not in lake.published:
-            if model in train_models:
-                todo.append(f"train {model} once {ANCHOR} is published")
-            continue
-        if model in train_models and training_id(model_inputs(lake), model, _preset(lake, model)) != current_bundle(
-            lake.storage, model
-        ):
-            todo.append(f"train {model}: the published tables are not those of its current bundle")
-        elif current_bundle(lake.storage, model) is not None:
-            table = predictions_name(model)
-            if f"/{predictions_build(lake, model)}.json" not in lake.published.get(table, ""):
-                todo.append(f"predict {model}: bundle or published tables changed since its last predictions")
-            elif not all(is_there(lake.storage, part) for part in lake.table(table).manifest.partitions):
-                todo.append(f"predict {model}: files of its predictions are gone")
-    return todo
-
-
-def _preset(lake: Lake, model: str) -> str:
-    key = f"models/{model}/current.json"
-    return str(lake.storage.read_json(key).get("preset", DEFAULT_PRESET)) if lake.storage.exists(key) else DEFAULT_PRESET
-
-
-def run_models(lake: Lake, train_models: Sequence[str], night: Night, run: Runner) -> None:
-    """Train the models that are asked for, then publish the predictions of every current bundle."""
-    for model in MODELS:
-        if ANCHOR not in lake.published:
-            continue
-        if model in train_models:
-            _train(lake, model, night, run)
-        if current_bundle(lake.storage, model) is None:
-            continue
-        what = f"predict {model}"
-        with night.excusing(what, [predictions_name(model)]):
-            begun = time.monotonic()
-            with night.step(what) as record:
-                changed = publish_predictions(lake, model, None, run, record, night.writer)
-                night.changed += changed
-            opened = open_lake(lake.storage.root)
-            for name in changed:
-                night.made(opened.table(name).manifest, time.monotonic() - begun)
-
-
-def _train(lake: Lake, model: str, night: Night, run: Runner) -> None:
-    """Train a model, unless a table that it reads failed: tomorrow's training would throw today's away."""
-    lacking = sorted({name for one in night.failures for name in one["tables"]}.intersection(INPUTS))
-    what = f"train {model}"
-    if lacking:
-        night.fail(what, (), f"{model} is not trained before {', '.join(lacking)} can be built; its current bundle stays")
-        return
-    with night.excusing(what), night.step(what) as record:
-        record["bundle"], record["trained"] = train(lake, model, preset=_preset(lake, model), run=run)
-
-
-def publish_predictions(
-    lake: Lake, model: str, bundle: str | None, run: Runner, record: dict[str, Any], writer: Writer
-) -> list[str]:
-    """Predict, check and publish; return the table's name if it changed."""
-    outcome = predict(lake, model, bundle=bundle, run=run)
-    record |= {"partitions_made": outcome.reduced, "partitions_kept": outcome.reused}
-    return published(lake, [audited(lake, manifest, run) for manifest in outcome.manifests], writer)

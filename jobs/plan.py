@@ -2,16 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from jobs.inventory import Inventory
 from jobs.why import why_computed, why_stale
 from lake.build import wanted_builds
 from lake.declaration import Keys
-from lake.errors import LakeError, StandingError
+from lake.errors import BusyError, LakeError, OutageError, StandingError
 from lake.keys import Beside
 from lake.ledger import RawFile
-from lake.root import Lake, open_lake
+from lake.root import Lake
 from lake.standing import ON_FILES, Reference, Standing
 from lake.survey import Survey, table_surveys
 from lake.survey import survey as declared
@@ -104,8 +103,8 @@ def plan_with(inventory: Inventory, only: Sequence[str] | None = None, *, excusi
         raise LakeError(
             f"{name}: no raw files are registered; `gaialake --lake {inventory.storage.root} ingest {name} --raw PATH...`"
         )
-    # What others stand on comes first; it is built first as well.
-    ordered = sorted(chosen, key=lambda one: (_height(one), bool(one.relations), one.name))
+    # What others stand on, or are verified with, comes first; it is built and checked first as well.
+    ordered = sorted(chosen, key=lambda one: (_height(one), one.name))
     return [_planned(inventory, survey, LakeError if excusing else StandingError) for survey in ordered]
 
 
@@ -113,14 +112,18 @@ def _planned(inventory: Inventory, survey: Survey, excused: type[LakeError]) -> 
     """Return a survey's plan; one that lacks what it stands on waits, and holds up no other."""
     try:
         return _plan_survey(inventory, survey)
+    except (BusyError, OutageError):
+        raise
     except excused as error:
         return SurveyPlan(survey, (), (Step(survey.name, WAITING, str(error), ""),))
 
 
 def _height(survey: Survey) -> int:
-    """Return how many surveys stand on each other below this one."""
-    below = [table_surveys()[survey.stands_on]] if survey.stands_on else []
-    return max((1 + _height(one) for one in [*below, *(declared(name) for name in survey.beside)]), default=0)
+    """Return how many surveys stand on, or are verified with, each other below this one."""
+    tables = {survey.stands_on} if survey.stands_on else set()
+    tables |= {one.table for one in survey.relations}
+    below = {table_surveys()[name].name for name in tables}.union(survey.beside) - {survey.name}
+    return max((1 + _height(declared(name)) for name in below), default=0)
 
 
 def plan_survey(lake: Lake, survey: Survey, *, save: bool = True) -> SurveyPlan:
@@ -155,7 +158,9 @@ def _step(inventory: Inventory, one: SurveyPlan, table: str, build: str) -> Step
     gone = inventory.gone(manifest)
     if gone:
         return Step(table, STALE, f"{len(gone)} of its files are gone ({gone[0]})", build, bytes=manifest.bytes)
-    known = {*inventory.published, *(name for survey in inventory.registered for name in survey.tables)}
+    # A table that a roll-back took back comes to no night, so nothing is to be verified with it.
+    known = {name for survey in inventory.registered for name in survey.tables if name not in inventory.held}
+    known |= set(inventory.published)
     unverified = due(manifest, one.survey, known)
     if unverified:
         state, why = BUILT, unverified
@@ -199,37 +204,20 @@ def _standing(inventory: Inventory, survey: Survey) -> Standing:
 
 
 def _reference_build(inventory: Inventory, survey: Survey) -> str:
-    """Return the build that the table under a survey has, or will have when its raw files are ingested."""
+    """Return the build that the table under a survey has, or will have when its raw files are ingested.
+
+    While a roll-back holds that build back, it is the published one: nothing is made of what was taken back.
+    """
     table = str(survey.stands_on)
     source = table_surveys()[table]
     files = inventory.files(source)
-    if files:
-        return wanted_builds(source, inventory.grid, files, _standing(inventory, source))[table]
-    if table in inventory.published:
-        return inventory.published[table]
+    wanted = wanted_builds(source, inventory.grid, files, _standing(inventory, source))[table] if files else None
+    published = inventory.published.get(table)
+    if wanted is not None and (published is None or inventory.held.get(table) != wanted):
+        return wanted
+    if published is not None:
+        return published
     raise StandingError(
         f"{survey.name} is matched to the sources of {table}, which is not in this lake; `gaialake fetch {source.name}`, or "
         f"`gaialake ingest {source.name} --raw PATH...` first"
     )
-
-
-def summary(lake: Lake) -> list[dict[str, Any]]:
-    """Return one record per published table: build, rows, bytes, date."""
-    fresh = open_lake(lake.storage.root)
-    records = []
-    for name in fresh.names:
-        try:
-            manifest = fresh.table(name).manifest
-        except LakeError as error:
-            records.append({"table": name, "build": f"damaged: {error}", "rows": 0, "bytes": 0, "created": ""})
-            continue
-        records.append(
-            {
-                "table": name,
-                "build": manifest.build,
-                "rows": manifest.rows,
-                "bytes": manifest.bytes,
-                "created": manifest.created[:19],
-            }
-        )
-    return records

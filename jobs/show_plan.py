@@ -8,7 +8,7 @@ from jobs.forecast import forecast
 from jobs.inventory import Inventory
 from jobs.plan import FRESH, STALE, plan_with
 from jobs.table_plan import OPEN, TablePlan, total_read
-from jobs.terminal import say, size, table
+from jobs.terminal import counted, say, size, table
 from jobs.training import INPUTS
 from lake.errors import LakeError, listing
 from lake.root import Lake
@@ -78,7 +78,7 @@ def show_plan(plans: Sequence[TablePlan], todo: Sequence[str] = (), *, partition
     making = [one for one in plans if one.state == STALE]
     if making:
         say()
-        say(f"to be made: {_counted(making)}; about {_estimated(making)} written, {size(total_read(making))} read")
+        say(f"to be made: {_counted(making)}; {_estimated(making)} written, {size(total_read(making))} read")
     for one in making:
         if one.unread:
             names = listing([held.file.path.name for held in one.unread], _NAMED)
@@ -107,10 +107,15 @@ def _partitions(one: TablePlan) -> str:
 
 
 def _counted(plans: Sequence[TablePlan]) -> str:
-    stale, every = sum(len(one.stale) for one in plans), sum(len(one.partitions) for one in plans)
-    words = f"{'' if all(one.exact for one in plans) else 'about '}{stale:,} of {every:,} partitions in {len(plans)} table"
-    unsure = sum(len(one.open) for one in plans)
-    return words + "s" * (len(plans) > 1) + (f", and up to {unsure:,} more" if unsure else "")
+    known = [one for one in plans if one.partitions]
+    stale, every = sum(len(one.stale) for one in known), sum(len(one.partitions) for one in known)
+    about = "" if all(one.exact for one in known) else "about "
+    words = f"{about}{stale:,} of {every:,} partitions in {counted(len(known), 'table')}"
+    unsure, later = sum(len(one.open) for one in known), len(plans) - len(known)
+    words += f", and up to {unsure:,} more" if unsure else ""
+    if not known:
+        return f"partitions of {counted(later, 'table')} that are not known yet"
+    return words + (f"; those of {counted(later, 'table')} are not known yet" if later else "")
 
 
 def _estimated(plans: Sequence[TablePlan]) -> str:
@@ -128,8 +133,10 @@ def _show_partitions(one: TablePlan) -> None:
     if rows:
         table((one.table, "state", "rows", "bytes", "why"), rows, right=(2, 3))
     kept = len(one.partitions) - len(rows)
-    if kept or not rows:
-        say(f"{one.table}: {kept:,} partitions {'as they are' if one.state == FRESH or not rows else 'kept'}")
+    if kept:
+        say(f"{one.table}: {counted(kept, 'partition')} {'as they are' if one.state == FRESH or not rows else 'kept'}")
+    elif not rows:
+        say(f"{one.table}: no partitions are known ({one.state})")
     for file in one.files:
         say(f"{one.table}: reads {file.name} ({size(file.bytes)})")
 

@@ -6,14 +6,16 @@ from typing import Any
 
 from jobs.lock import owner
 from jobs.night import last
-from jobs.terminal import document, say, size, table
+from jobs.terminal import counted, document, say, size, table
 from lake.errors import LakeError
 from lake.history import history_key
 from lake.ingest import scratch_left
 from lake.manifest import manifest_at
 from lake.root import Lake, held_builds, read_catalog
+from lake.storage import Storage
 
 _LINE = 200
+_NIGHT = "nightly-"
 
 
 def status(lake: Lake) -> dict[str, Any]:
@@ -23,22 +25,43 @@ def status(lake: Lake) -> dict[str, Any]:
     -------
     dict
         ``lake``, ``release``, ``grid``; ``writer``: who writes now, or None; ``nightly``: the record of the last one, or None;
+        ``killed``: the log of a nightly since that one that ended without a record, or None;
         ``tables`` (see `summary`); ``held``: table -> build that a roll-back took back; ``unfinished``: surveys and tables;
         ``history``: how many catalogues were kept, and their bytes.
     """
     storage = lake.storage
     kept = list(storage.files(history_key(0).rpartition("/")[0]))
+    begun = _last_log(storage)
+    writer, nightly = owner(storage), last(storage)
     return {
         "lake": storage.root,
         "release": lake.release,
         "grid": {"name": lake.grid.name, "id": lake.grid.id, "partitions": len(lake.grid)},
-        "writer": owner(storage),
-        "nightly": last(storage),
+        "writer": writer,
+        "nightly": nightly,
+        "killed": None if (writer or {}).get("verb") == "nightly" else _without_record(storage, begun, nightly or {}),
         "tables": summary(lake),
         "held": held_builds(read_catalog(storage)),
         "unfinished": scratch_left(storage),
         "history": {"catalogues": len(kept), "bytes": sum(one.bytes for one in kept)},
     }
+
+
+def _last_log(storage: Storage) -> str | None:
+    """Return the name, without its ending, of the log of the last nightly that found something to do."""
+    return max((one.removesuffix(".jsonl") for one in storage.names("reports") if _is_log(one)), default=None)
+
+
+def _is_log(name: str) -> bool:
+    return name.startswith(_NIGHT) and name.endswith(".jsonl")
+
+
+def _without_record(storage: Storage, begun: str | None, record: Mapping[str, Any]) -> str | None:
+    """Return the log of a nightly that a kill, or the machine's end, kept from its record; None if one has ended since."""
+    if begun is None or storage.exists(f"reports/{begun}.json"):
+        return None
+    ended = str(record.get("ended", "")).replace(":", "")
+    return f"reports/{begun}.jsonl" if ended < begun.removeprefix(_NIGHT) else None
 
 
 def summary(lake: Lake) -> list[dict[str, Any]]:
@@ -68,17 +91,22 @@ def show_status(held: Mapping[str, Any], *, as_json: bool = False) -> None:
     say(f"last nightly: {_nightly(held['nightly'])}")
     for one in held["nightly"]["failures"] if held["nightly"] else ():
         say(f"  {one['what']} failed: {_short(one['error'])}")
+    if held["killed"]:
+        say(f"a nightly since was killed and left no record; {held['killed']} tells how far it came, the next one continues")
     say()
     rows = [
         (one["table"], f"{one['rows']:,}", size(one["bytes"]), _build(one), str(one["created"])[:19]) for one in held["tables"]
     ]
-    table(("published table", "rows", "bytes", "build", "created"), rows, right=(1, 2))
+    if rows:
+        table(("published table", "rows", "bytes", "build", "created"), rows, right=(1, 2))
+    else:
+        say("no table is published yet")
     for name, build in held["held"].items():
-        say(f"held back since a roll-back: {name} {build}; it is published again when its inputs have changed")
+        say(f"held back since a roll-back: {name} {build}; published again when its inputs have changed, or by `publish --held`")
     for left in held["unfinished"]:
         say(f"unfinished work on {left}: the next run that needs it continues there")
     history = held["history"]
-    say(f"history: {history['catalogues']} catalogues, {size(history['bytes'])}")
+    say(f"history: {counted(history['catalogues'], 'catalogue')}, {size(history['bytes'])}")
 
 
 def _writer(writer: Mapping[str, Any] | None) -> str:

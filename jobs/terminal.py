@@ -1,5 +1,6 @@
 """Show people what happens: progress bars on a terminal, plain lines in a log, tables of results."""
 
+import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,9 +11,20 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+
+class _Screen(Console):
+    """A console whose reader may leave, as ``| head`` does: what is said then goes nowhere, and the work goes on."""
+
+    def on_broken_pipe(self) -> None:
+        """Write to nowhere from now on."""
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self.file.fileno())
+        os.close(nowhere)
+
+
 # A log has no width of its own; tables in it should not be folded at 80 columns.
-OUT = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
-ERR = Console(stderr=True, highlight=False, soft_wrap=True)
+OUT = _Screen(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
+ERR = _Screen(stderr=True, highlight=False, soft_wrap=True)
 
 _LOG_SECONDS = 30.0
 
@@ -24,7 +36,10 @@ def say(text: str = "") -> None:
 
 def document(text: str) -> None:
     """Print a text for programs as it is."""
-    print(text)
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        OUT.on_broken_pipe()
 
 
 def complain(text: str) -> None:
@@ -68,6 +83,15 @@ def size(n: float) -> str:
             return f"{n:.0f} B" if unit == "B" else f"{n:.1f} {unit}"
         n /= 1000
     return ""
+
+
+def counted(n: int, what: str) -> str:
+    """Return a number of things for people.
+
+    >>> counted(1, "table"), counted(3324, "partition")
+    ('1 table', '3,324 partitions')
+    """
+    return f"{n:,} {what}" + "s" * (n != 1)
 
 
 class Steps:

@@ -20,6 +20,8 @@ from jobs.journal import LakeLog, event, free_name, journaled, listening, loggin
 from lake.errors import LakeError
 from lake.storage import Storage
 
+from .nights import CHILD
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -99,28 +101,9 @@ def test_a_task_that_fails_is_named_in_the_log(tmp_path: Path, profile: str) -> 
     assert failed["error"] == "stars: the seventh is bad"
 
 
-KILLED = """
-import os, signal, sys
-import lake.ingest
-left = 12
-def dying(function):
-    def call(task):
-        global left
-        left -= 1
-        if left < 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return function(task)
-    return call
-lake.ingest.map_file = dying(lake.ingest.map_file)
-lake.ingest.reduce_partition = dying(lake.ingest.reduce_partition)
-from jobs.cli import main
-sys.exit(main(["--lake", sys.argv[1], "nightly", "--profile", "serial"]))
-"""
-
-
 def test_a_night_that_is_killed_leaves_its_log_up_to_that_moment(new_lake) -> None:
     folder = new_lake(surveys=("gaia_dr3_source",))
-    died = subprocess.run([sys.executable, "-c", KILLED, str(folder)], capture_output=True, check=False)
+    died = subprocess.run([sys.executable, "-c", CHILD, str(folder), "12"], capture_output=True, check=False)
     assert died.returncode == -signal.SIGKILL
     (log,) = (folder / "reports").glob("nightly-*.jsonl")
     held = lines(log)
@@ -196,3 +179,19 @@ def test_a_log_holds_no_password_of_a_url(tmp_path: Path) -> None:
 
 def _refused(url: str) -> None:
     raise LakeError(f"{url} does not answer")
+
+
+def test_a_log_on_a_full_disk_is_told_once_and_stops_nothing(new_lake, tmp_path: Path, capsys) -> None:
+    folder = new_lake(surveys=("catwise_andrae2023",))
+    assert nightly(folder, "--log", "/dev/full") == 0
+    said = capsys.readouterr().err
+    assert said.count("the log /dev/full cannot be written, the work goes on: [Errno 28] No space left on device") == 1
+    assert "Logging error" not in said
+    (tmp_path / "reports").mkdir()
+    (tmp_path / "reports" / "a.jsonl").symlink_to("/dev/full")
+    log = LakeLog(Storage.at(tmp_path), "reports/a.jsonl")
+    with listening(log):
+        log.save()
+        event("first")
+        event("second")
+    assert capsys.readouterr().err.count("cannot be written") == 1

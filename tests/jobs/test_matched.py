@@ -9,6 +9,7 @@ import pytest
 
 from jobs.cli import main
 from jobs.plan import plan
+from jobs.show_plan import whole_plan
 from lake.root import open_lake
 from lake.survey import survey, surveys
 
@@ -148,3 +149,45 @@ def test_check_verifies_what_it_could_not_before_and_what_is_asked_anew(new_lake
     monkeypatch.setitem(surveys(), "tmass_psc", stricter)
     assert nightly(folder) == 1
     assert "tmass_psc: its rows do not belong to their sources" in capsys.readouterr().err
+
+
+def test_while_sources_are_taken_back_others_are_matched_with_the_published_ones_and_checked_with_them(new_lake, sky, capsys):
+    folder = new_lake(surveys=("gaia_dr3_source",))
+    held = folder / "raw" / "gaia_dr3_source"
+    last = sorted(held.iterdir())[-1]
+    shutil.move(last, folder.parent / last.name)
+    assert nightly(folder) == 0
+    first = open_lake(folder).table("gaia_dr3_source").manifest.build
+    shutil.move(folder.parent / last.name, last)
+    assert nightly(folder) == 0
+    second = open_lake(folder).table("gaia_dr3_source").manifest.build
+    assert run(folder, "rollback") == 0
+    for name in ("unwise_neo6", "dust_sfd", "tmass_psc"):
+        shutil.copytree(sky.folder / name, folder / "raw" / name)
+    foretold = {one.table: one for one in whole_plan(open_lake(folder))}
+    assert nightly(folder) == 0
+    opened = open_lake(folder)
+    assert opened.table("gaia_dr3_source").manifest.build == first != second
+    for name in ("unwise_neo6", "dust_sfd"):
+        assert opened.table(name).manifest.made_of["gaia_dr3_source"] == first
+        assert opened.table(name).manifest.build == foretold[name].build
+    assert len(foretold["dust_sfd"].stale) == len(opened.table("dust_sfd").manifest.partitions)
+    assert nightly(folder) == 3
+    # Without the build that is held back, as `gc` leaves it.
+    assert run(folder, "gc", "--keep", "1", "--grace", "0") == 0
+    for verb in (("check", "--deep", "--profile", "serial"), ("publish",), ("plan",)):
+        assert run(folder, *verb) == 0
+    assert nightly(folder) == 3
+
+
+def test_sources_that_are_in_no_catalogue_since_a_roll_back_are_not_waited_for_every_night(new_lake, sky):
+    folder = new_lake(surveys=("gaia_dr3_xp",))
+    assert nightly(folder) == 0
+    shutil.copytree(sky.folder / "gaia_dr3_source", folder / "raw" / "gaia_dr3_source")
+    assert nightly(folder) == 0
+    assert run(folder, "rollback") == 0
+    assert "gaia_dr3_source" not in open_lake(folder).published
+    shutil.copytree(sky.folder / "tmass_psc", folder / "raw" / "tmass_psc")
+    assert nightly(folder) == 0
+    assert open_lake(folder).table("tmass_psc").manifest.checks["unverified"] == ["gaia_dr3_source"]
+    assert nightly(folder) == 3

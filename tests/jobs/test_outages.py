@@ -1,4 +1,4 @@
-"""Disks that fill up, go away, turn read-only or rot, clocks that are set back: a clear message, and nothing published is lost."""
+"""Disks that fill up, go away, turn read-only or rot, clocks that are set back: clear messages, and nothing published is lost."""
 
 import os
 import shutil

@@ -383,6 +383,13 @@ def test_a_model_that_is_to_be_trained_on_what_changed_predicts_all_anew(predict
     assert "-> to be trained" in line
 
 
+def test_predictions_wait_with_a_table_that_cannot_be_planned(predicted):
+    (file,) = (predicted / "raw" / "catwise_andrae2023").iterdir()
+    file.unlink()
+    values = planned(lake.open(predicted), "predictions_xp_mae")
+    assert (values.state, values.why) == (WAITING, "waits for catwise_andrae2023, from which it is made")
+
+
 def test_what_lacks_something_to_stand_on_waits_and_has_no_partitions(new_lake):
     waiting = planned(lake.open(new_lake(surveys=("unwise_neo6",))), "unwise_neo6")
     assert (waiting.state, waiting.partitions) == (WAITING, ())
