@@ -15,7 +15,7 @@ from lake.root import Lake, held_builds, read_catalog
 from lake.storage import Storage
 
 _LINE = 200
-_NIGHT = "nightly-"
+_NIGHT, _SECOND = "nightly-", len("2000-01-01T020000")
 
 
 def status(lake: Lake) -> dict[str, Any]:
@@ -60,8 +60,8 @@ def _without_record(storage: Storage, begun: str | None, record: Mapping[str, An
     """Return the log of a nightly that a kill, or the machine's end, kept from its record; None if one has ended since."""
     if begun is None or storage.exists(f"reports/{begun}.json"):
         return None
-    ended = str(record.get("ended", "")).replace(":", "")
-    return f"reports/{begun}.jsonl" if ended < begun.removeprefix(_NIGHT) else None
+    at = begun.removeprefix(_NIGHT)[:_SECOND]
+    return f"reports/{begun}.jsonl" if str(record.get("ended", "")).replace(":", "")[:_SECOND] < at else None
 
 
 def summary(lake: Lake) -> list[dict[str, Any]]:

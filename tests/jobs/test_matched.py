@@ -173,8 +173,8 @@ def test_while_sources_are_taken_back_others_are_matched_with_the_published_ones
         assert opened.table(name).manifest.build == foretold[name].build
     assert len(foretold["dust_sfd"].stale) == len(opened.table("dust_sfd").manifest.partitions)
     assert nightly(folder) == 3
-    # Without the build that is held back, as `gc` leaves it.
-    assert run(folder, "gc", "--keep", "1", "--grace", "0") == 0
+    # Somebody may have deleted the build that is held back.
+    (folder / "tables" / "gaia_dr3_source" / f"{second}.json").unlink()
     for verb in (("check", "--deep", "--profile", "serial"), ("publish",), ("plan",)):
         assert run(folder, *verb) == 0
     assert nightly(folder) == 3

@@ -433,6 +433,20 @@ def test_the_command_shows_one_line_per_table_and_partitions_where_asked(catwise
     assert "expected i/n" in capsys.readouterr().err
 
 
+def test_partitions_that_are_not_known_yet_are_not_counted_as_none(new_lake, capsys):
+    folder = new_lake(surveys=("catwise_andrae2023", "gaia_dr3_source"))
+    foretold = planned(lake.open(folder), "catwise_andrae2023")
+    assert not foretold.partitions
+    capsys.readouterr()
+    assert run(folder, "plan", "catwise_andrae2023") == 0
+    said = capsys.readouterr().out
+    assert "to be made: partitions of 1 table that are not known yet; ~" in said
+    assert "0 partitions" not in said
+    assert "about ~" not in said
+    assert run(folder, "plan") == 0
+    assert "in 1 table; those of 1 table are not known yet; ~" in capsys.readouterr().out
+
+
 def test_shares_of_a_job_array_are_disjoint_and_together_the_whole(predicted, capsys):
     for file in sorted((predicted / "raw" / "gaia_dr3_source").glob("*.csv.gz")):
         packed_anew(file)

@@ -91,6 +91,36 @@ sys.exit(main(["--lake", sys.argv[1], "nightly", "--profile", "serial"]))
 """
 
 
+def test_a_nightly_that_was_killed_is_named_until_another_has_ended(new_lake, capsys) -> None:
+    folder = new_lake(surveys=("catwise_andrae2023",))
+    child = subprocess.Popen([sys.executable, "-c", SLOW, str(folder)], env={**os.environ, "PYTHONPATH": str(ROOT)})
+    try:
+        end = time.monotonic() + 60
+        while not list(folder.glob("tables/*/*/*.parquet")):
+            assert time.monotonic() < end
+            time.sleep(0.02)
+        assert status(folder, capsys)["killed"] is None
+    finally:
+        child.kill()
+        child.wait()
+    killed = status(folder, capsys)["killed"]
+    assert (folder / killed).exists()
+    assert main(["--lake", str(folder), "status"]) == 0
+    said = capsys.readouterr().out
+    assert f"a nightly since was killed and left no record; {killed}" in said
+    assert "no table is published yet" in said
+    assert nightly(folder) == 0
+    assert status(folder, capsys)["killed"] is None
+
+
+def test_a_nightly_with_nothing_to_do_comes_after_a_killed_one_as_well(small: Path, capsys) -> None:
+    (small / "reports" / "nightly-2020-01-01T020000Z.jsonl").write_text("")
+    assert status(small, capsys)["killed"] is None
+    (record,) = (small / "reports").glob("nightly-*T*Z.json")
+    record.unlink()
+    assert status(small, capsys)["killed"] is None
+
+
 def test_status_beside_a_nightly_reads_and_changes_nothing(new_lake, capsys) -> None:
     folder = new_lake(surveys=("catwise_andrae2023",))
     child = subprocess.Popen([sys.executable, "-c", SLOW, str(folder)], env={**os.environ, "PYTHONPATH": str(ROOT)})
