@@ -1,5 +1,6 @@
 """Share a small grid of mixed order, random raw rows made from declarations alone, and one small published lake."""
 
+import os
 import sys
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -33,6 +34,9 @@ from lake.survey import Survey, survey, surveys
 from lake.table import Table
 from lake.validate import check
 from tests.s3 import s3_server
+
+# Workers and other processes that tests start must find what tests define.
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(Path(__file__).parent.parent), os.environ.get("PYTHONPATH")]))
 
 ROWS = 120
 STAR = 5853498713190525696
