@@ -110,7 +110,8 @@ def _security() -> Any:
     return Security()
 
 
-def _local(chosen: Profile) -> Any:
+@contextmanager
+def _local(chosen: Profile) -> Iterator[Any]:
     """Start one single-threaded worker per core of this machine, as far as memory allows, unless the profile counts them."""
     from dask.system import CPU_COUNT
     from dask.utils import parse_bytes
@@ -119,8 +120,9 @@ def _local(chosen: Profile) -> Any:
 
     limit = chosen.own.get("memory-limit", "2 GiB")
     workers = chosen.own.get("workers", "auto")
-    return LocalCluster(
-        n_workers=max(1, min(CPU_COUNT, MEMORY_LIMIT // parse_bytes(limit))) if workers == "auto" else workers,
+    # Workers come when there is something that can be closed, should they fail, or the run be stopped meanwhile.
+    started = LocalCluster(
+        n_workers=0,
         threads_per_worker=1,
         memory_limit=limit,
         preload=["jobs.quiet"],
@@ -129,6 +131,24 @@ def _local(chosen: Profile) -> Any:
         security=_security(),
         protocol=protocol(),
     )
+    with _closing(started):
+        started.scale(max(1, min(CPU_COUNT, MEMORY_LIMIT // parse_bytes(limit))) if workers == "auto" else workers)
+        started.sync(_settled, started)
+        yield started
+
+
+@contextmanager
+def _closing(started: Any) -> Iterator[None]:
+    """Close a cluster at the end; what ended the run is its error, not that Dask cannot close workers that never started."""
+    try:
+        yield
+    except BaseException:
+        with suppress(Exception):
+            started.close()
+        # Dask would try again, for ten seconds, when the process ends.
+        started.shutdown_on_close = False
+        raise
+    started.close()
 
 
 @contextmanager
@@ -137,7 +157,8 @@ def _jobs(chosen: Profile, queue: Any) -> Iterator[Any]:
     from jobs.replacing import Replacing
 
     number = chosen.own.get("jobs", 1)
-    with queue(**job_options(chosen)) as started:
+    started = queue(**job_options(chosen))
+    with _closing(started):
         # Unlike scale(), this waits for the submission and raises what the queue answered.
         for _ in range(number):
             started.worker_spec.update(started.new_worker_spec())

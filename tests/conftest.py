@@ -35,8 +35,10 @@ from lake.table import Table
 from lake.validate import check
 from tests.s3 import s3_server
 
-# Workers and other processes that tests start must find what tests define.
-os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(Path(__file__).parent.parent), os.environ.get("PYTHONPATH")]))
+# Workers and other processes that tests start must find what tests define: Dask's have the search path of this process.
+ROOT = str(Path(__file__).parent.parent)
+sys.path.append(ROOT)
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [ROOT, os.environ.get("PYTHONPATH")]))
 
 ROWS = 120
 STAR = 5853498713190525696

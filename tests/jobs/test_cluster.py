@@ -1,6 +1,7 @@
 """Profiles, the jobs they submit, and what reaches the person who reads when a worker or a scheduler fails."""
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -317,3 +318,19 @@ print(dask.config.get("distributed.comm.timeouts.connect"), dask.config.get("dis
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "30s 3"
+
+
+def test_a_queue_that_refuses_jobs_is_quoted_and_nobody_waits(new_lake, tmp_path: Path) -> None:
+    folder = new_lake(surveys=("catwise_andrae2023",))
+    sbatch = tmp_path / "bin" / "sbatch"
+    sbatch.parent.mkdir()
+    sbatch.write_text("#!/bin/sh\necho 'sbatch: error: invalid account' >&2\nexit 1\n")
+    sbatch.chmod(0o755)
+    command = [sys.executable, "-m", "jobs.cli", "--lake", str(folder), "nightly", "--profile", "slurm-cpu"]
+    path = {**os.environ, "PATH": f"{sbatch.parent}:{os.environ['PATH']}"}
+    # Dask's own last try to close such a cluster would take ten seconds.
+    ran = subprocess.run(command, env=path, cwd=sbatch.parent, capture_output=True, text=True, timeout=60, check=False)
+    assert ran.returncode == 1
+    assert "invalid account" in ran.stderr
+    assert "Traceback" not in ran.stderr
+    assert "invalid account" in json.loads((folder / "reports" / "last.json").read_text())["error"]
