@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from tempfile import TemporaryDirectory
@@ -11,6 +12,7 @@ import dask
 
 from jobs.batch import job_options
 from jobs.profiles import QUEUES, Profile, flat, profile, protocol
+from jobs.quiet import passes
 from jobs.terminal import progress, say
 from jobs.workers import Workers, submitted
 from lake.errors import LakeError, OutageError, listing
@@ -67,6 +69,7 @@ def _connect(chosen: Profile, opened: ExitStack) -> "Client":
     """Start a profile's cluster, or reach the one that runs; `opened` closes it again."""
     # Before the profile's own values: both bring the defaults of their sections, which would go again with those values.
     importlib.import_module("distributed")
+    logging.getLogger("tornado.application").addFilter(passes)
     queue = _queue_class(chosen) if chosen.cluster in QUEUES else None
     opened.enter_context(dask.config.set(flat(chosen.dask)))
     try:
