@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -212,12 +213,15 @@ STOPPED_CHILD = CHILD.replace("os.kill(os.getpid(), signal.SIGKILL)", "os.kill(o
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP"])
 def test_a_night_that_is_stopped_keeps_its_record_and_what_it_finished(new_lake, name: str) -> None:
     folder = new_lake(surveys=("gaia_dr3_source",))
+    # Under nohup the child would inherit that SIGHUP is ignored, and rightly go on.
+    before = signal.signal(getattr(signal, name), signal.SIG_DFL if name == "SIGHUP" else signal.getsignal(getattr(signal, name)))
     stopped = subprocess.run(
         [sys.executable, "-c", STOPPED_CHILD.replace("if left < 0", "if left == -1"), str(folder), "12", name],
         capture_output=True,
         text=True,
         check=False,
     )
+    signal.signal(getattr(signal, name), before)
     assert stopped.returncode == STOPPED, stopped.stderr
     assert "Traceback" not in stopped.stderr
     assert "run the same command again to continue" in stopped.stderr
