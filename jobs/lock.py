@@ -15,7 +15,8 @@ from typing import Any
 
 from jobs.lease import EXPIRY, lease_owner, leased
 from lake.errors import BusyError, LakeError
-from lake.storage import Storage, unwritable
+from lake.storage import Storage
+from lake.whole import unwritable
 
 _LOCK = ".lock"
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)

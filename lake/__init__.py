@@ -6,8 +6,8 @@ Where do I go for ...?
   its parts: `lake.declaration` (`lake.best_neighbour`, `lake.fingerprint`); what all of them are: `lake.overview`
 - fetching: `lake.fetch` (`lake.orders`, `lake.sources`, `lake.download`, `lake.received`, `lake.query`, `lake.tap`,
   `lake.account`)
-- source_id, HEALPix, partitions: `lake.partition`; names on disk: `lake.storage`, conditional writes on object stores:
-  `lake.exchange`; opening a lake: `lake.root`
+- source_id, HEALPix, partitions: `lake.partition`; names on disk: `lake.storage` (`lake.whole`), conditional writes on object
+  stores: `lake.exchange`; opening a lake: `lake.root`
 - raw files: `lake.readers`, `lake.conform` (`lake.masks`), `lake.ledger`; building tables: `lake.build`, `lake.ingest`
   (`lake.layout`, `lake.runs`, `lake.merge`; shares of a job array: `lake.part`)
 - rows without source_id: `lake.standing` (`lake.crossmatch` by position, `lake.keys`); maps of dust: `lake.dust`

@@ -16,7 +16,7 @@ import requests
 import urllib3
 
 from lake.errors import LakeError
-from lake.storage import unwritable
+from lake.whole import unwritable
 
 T = TypeVar("T")
 

@@ -19,8 +19,9 @@ from lake.errors import LakeError, listing
 from lake.orders import IDS, Order, adql_orders, http_orders, selected
 from lake.partition import Grid, Ids
 from lake.received import Content, DamagedError, content_of, judge
-from lake.storage import Storage, unwritable
+from lake.storage import Storage
 from lake.survey import Survey
+from lake.whole import unwritable
 
 
 @dataclass(frozen=True)

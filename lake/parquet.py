@@ -17,7 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lake.partition import Ids
-from lake.storage import Storage, unwritable
+from lake.storage import Storage
+from lake.whole import unwritable
 
 POOL_ROWS = 8_192
 _GROUP_ROWS = 65_536

@@ -23,8 +23,9 @@ from lake.parquet import group_edges, row_bytes
 from lake.partition import Grid, Ids, count_leaves, first_id
 from lake.readers import read
 from lake.standing import ON_FILES, Standing
-from lake.storage import Storage, unwritable
+from lake.storage import Storage
 from lake.survey import OBSERVATIONS, Survey
+from lake.whole import unwritable
 
 RUN_BYTES = 256 << 20
 _GROUP_BYTES = 8 << 20

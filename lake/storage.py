@@ -33,6 +33,7 @@ import fsspec
 import pyarrow as pa
 
 from lake.errors import LakeError, OutageError
+from lake.whole import unwritable, write_whole
 
 R = TypeVar("R")
 
@@ -393,47 +394,6 @@ def _copies() -> "tempfile.TemporaryDirectory[str]":
 def json_bytes(content: object) -> bytes:
     """Return JSON with sorted keys, so that equal content gives equal bytes."""
     return (json.dumps(content, indent=1, sort_keys=True) + "\n").encode()
-
-
-def write_whole(target: Path, data: bytes) -> None:
-    """Write beside the target, then rename over it; a failure leaves the target as it was and no remains.
-
-    Raises
-    ------
-    LakeError
-        If the disk is full or the folder not writable.
-    """
-    beside = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with beside.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(target)
-    except OSError as error:
-        raise unwritable(target, error) from error
-    finally:
-        if beside.parent.exists():
-            beside.unlink(missing_ok=True)
-
-
-def _advice(error: OSError) -> str:
-    """Say what to do about a failed write."""
-    import errno
-
-    if error.errno == errno.ENOSPC:
-        return "The disk is full: free some space and run the same command again; finished partitions are kept"
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return "The lake is not writable for this user: check its owner and mode, or give another --lake"
-    return "Run the same command again when the disk answers"
-
-
-def unwritable(target: object, error: OSError) -> OutageError:
-    """Return the error for a file that could not be written."""
-    return OutageError(
-        f"{target} cannot be written: {error.strerror or error}; what was there before is untouched. {_advice(error)}"
-    )
 
 
 def _undeletable(target: object, error: OSError) -> OutageError:

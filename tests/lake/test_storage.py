@@ -8,7 +8,8 @@ import pytest
 
 from lake.errors import LakeError, OutageError
 from lake.root import init_lake
-from lake.storage import Storage, checked_key, partition_key, write_whole
+from lake.storage import Storage, checked_key, partition_key
+from lake.whole import write_whole
 from tests.s3 import wired
 
 CLIMBING = [
