@@ -5,7 +5,6 @@ in this order: the rows that it gave under another declaration, those of its for
 there is none of these, it may touch every partition, and only reading it will tell.
 """
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,11 +20,9 @@ from lake.layout import STEPS, Slot, layout
 from lake.ledger import RawFile
 from lake.manifest import Input, Manifest, Partition, files_there
 from lake.parquet import row_bytes
-from lake.partition import N_PIXELS, Grid
+from lake.partition import N_PIXELS, Grid, pixel_range
 from lake.survey import Survey
 
-# Gaia's bulk files, and those that are fetched by ranges, are named by inclusive ranges of level-8 pixels.
-_RANGE = re.compile(r"(?<!\d)(\d{6})-(\d{6})(?!\d)")
 _NAMED = 3
 
 
@@ -182,8 +179,7 @@ def _places(one: SurveyPlan, grid: Grid, before: Mapping[str, Input], exact: Map
 
 def _span(survey: Survey, name: str, grid: Grid) -> range:
     """Return the leaves within the range that a raw file is named by; none if it carries no range."""
-    found = _RANGE.search(Path(name).name)
-    first, last = (int(found[1]), int(found[2])) if found and survey.has_ids else (0, -1)
+    first, last = (pixel_range(Path(name).name) if survey.has_ids else None) or (0, -1)
     if not first <= last < N_PIXELS:
         return range(0)
     low, high = np.searchsorted(grid.array, [first, last], side="right") - 1

@@ -13,7 +13,7 @@ import numpy as np
 from lake.declaration import Adql, Http
 from lake.download import FetchError, checked_url, plain_url
 from lake.errors import LakeError, listing
-from lake.partition import BASE_SHIFT, N_PIXELS, Grid, Ids, first_id
+from lake.partition import BASE_SHIFT, N_PIXELS, Grid, Ids, first_id, pixel_range
 from lake.storage import checked_key
 from lake.survey import Survey
 
@@ -21,7 +21,6 @@ from lake.survey import Survey
 # 3 million rows, which leaves room for a sky that is not spread as the grid is.
 ROWS = 500_000
 IDS = 2_000_000
-_RANGE = re.compile(r"(?<!\d)(\d{6})-(\d{6})(?!\d)")
 _DIGEST = re.compile(r"([0-9a-fA-F]{64}|[0-9a-fA-F]{32})[ \t]+\*?(?:\./)?(\S.*)")
 _CONDITION = r"{column}\s+BETWEEN\s+\{{low\}}\s+AND\s+\{{high\}}"
 UPLOADED = "TAP_UPLOAD.sources"
@@ -284,7 +283,7 @@ def selected(orders: Sequence[Order], only: Sequence[str]) -> list[Order]:
 
 
 def _fits(name: str, pattern: str) -> bool:
-    asked, held = _RANGE.fullmatch(pattern), _RANGE.search(name)
-    if asked and held:
-        return int(held[1]) <= int(asked[2]) and int(asked[1]) <= int(held[2])
+    asked, held = pixel_range(pattern), pixel_range(name)
+    if asked and held and re.fullmatch(r"\d+-\d+", pattern):
+        return held[0] <= asked[1] and asked[0] <= held[1]
     return fnmatch.fnmatch(name, pattern)

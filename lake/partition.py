@@ -7,6 +7,7 @@ have moved out of it since the id was made.
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import resources
@@ -37,6 +38,19 @@ def pixel(source_id: Ids, order: int) -> Ids:
 def first_id(pixel8: int) -> int:
     """Return the smallest source_id of a level-8 pixel (a Python int, so that no filter ever sees a float)."""
     return int(pixel8) << BASE_SHIFT
+
+
+_RANGE = re.compile(r"(?<!\d)(\d{6})-(\d{6})(?!\d)")
+
+
+def pixel_range(name: str) -> tuple[int, int] | None:
+    """Return the level-8 pixels, both inclusive, that a file is named by as Gaia's bulk files are; None if it is not.
+
+    >>> pixel_range("GaiaSource_000000-003111.csv.gz"), pixel_range("allStar.fits")
+    ((0, 3111), None)
+    """
+    found = _RANGE.search(name)
+    return (int(found[1]), int(found[2])) if found else None
 
 
 def file_name(first: int, end: int) -> str:
