@@ -263,7 +263,7 @@ def _work(task: Any) -> dict[str, Any]:
         about |= {"file": task.file.name, "bytes": task.file.bytes}
     if hasattr(task, "derivation"):
         about["table"] = task.derivation.name
-    part = getattr(task, "part", task)
+    part = next((getattr(task, name) for name in ("part", "slot") if hasattr(task, name)), task)
     if isinstance(part, Partition) and part.key:
         _, about["table"], about["build"], _ = part.key.split("/")
     about |= {name: getattr(task, name) for name in ("table", "build") if isinstance(getattr(task, name, None), str)}

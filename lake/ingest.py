@@ -200,7 +200,7 @@ class _Work:
             return Outcome((), mapped=mapped + len(more), reduced=len(tasks))
         manifests = []
         for table, build in self.wanted.items():
-            parts = tuple(one if isinstance(one, Partition) else made[one.first, table] for one in entries[table])
+            parts = tuple(one if isinstance(one, Partition) else made[one.slot.first, table] for one in entries[table])
             manifests.append(
                 self._manifest(table, build, parts, tuple(sorted(inputs[table], key=lambda one: one.name)), attempts)
             )
@@ -258,9 +258,8 @@ class _Work:
                     table=table,
                     storage=self.storage,
                     build=self.wanted[table],
-                    leaves=slot.leaves,
+                    slot=slot,
                     runs=tuple((sha, names[sha], "") for sha in slot.touching),
-                    content=slot.content,
                     folder=self.folder,
                 )
             )
@@ -274,7 +273,7 @@ class _Work:
                 for sha, _, _ in task.runs:
                     # What one element of a job array has finished must not change what the others call the files' records.
                     if sha not in records and (self.part is not None or finished(self.storage, task.record) is None):
-                        spans.setdefault(sha, set()).add((task.first, task.end))
+                        spans.setdefault(sha, set()).add((task.slot.first, task.slot.end))
         return [self._order(self._file(sha), union(found)) for sha, found in sorted(spans.items())]
 
     def _with_runs(self, task: ReduceTask, records: dict[str, Any]) -> ReduceTask:
@@ -287,7 +286,7 @@ class _Work:
     def _reduce(self, tasks: list[ReduceTask]) -> Iterator[tuple[ReduceTask, Partition]]:
         for table in self.wanted:
             own = [task for task in tasks if task.table == table]
-            by_first = {task.first: task for task in own}
+            by_first = {task.slot.first: task for task in own}
             for part in self.run(f"write {table}", reduce_partition, own) if own else ():
                 yield by_first[part.first], part
 

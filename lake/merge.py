@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lake.errors import RawFileError
+from lake.layout import Slot
 from lake.manifest import Partition, finished
 from lake.parquet import group_edges, group_rows, parquet_file, write_partition
 from lake.partition import Ids, file_name, first_id
@@ -25,37 +26,24 @@ class ReduceTask:
 
     Attributes
     ----------
-    leaves
-        Edges of the grid's leaves inside the partition, as level-8 pixels: first, ..., end.
+    slot
+        The partition: its leaves, and its fingerprint.
     runs
         (sha256 of the raw file, its name, key of the run), in the order that decides ties.
-    content
-        Fingerprint of the partition (see `lake.manifest.Partition`).
     """
 
     survey: Survey
     table: str
     storage: Storage
     build: str
-    leaves: tuple[int, ...]
+    slot: Slot
     runs: tuple[tuple[str, str, str], ...]
-    content: str
     folder: str
-
-    @property
-    def first(self) -> int:
-        """First level-8 pixel of the partition."""
-        return self.leaves[0]
-
-    @property
-    def end(self) -> int:
-        """Level-8 pixel behind its last one."""
-        return self.leaves[-1]
 
     @property
     def record(self) -> str:
         """Key of the task's done-record."""
-        return f"{self.folder}/reduce/{self.table}-{self.first:06d}-{self.end - 1:06d}-{self.content[:12]}.json"
+        return f"{self.folder}/reduce/{self.table}-{self.slot.first:06d}-{self.slot.end - 1:06d}-{self.slot.content[:12]}.json"
 
 
 def reduce_partition(task: ReduceTask) -> Partition:
@@ -68,7 +56,7 @@ def reduce_partition(task: ReduceTask) -> Partition:
     RawFileError
         If one file holds a source twice and the survey has no rule for it, or two files disagree on a source.
     """
-    name = file_name(task.first, task.end)
+    name = file_name(task.slot.first, task.slot.end)
     key = partition_key(task.table, task.build, name)
     done = finished(task.storage, task.record)
     if done is not None:
@@ -77,15 +65,15 @@ def reduce_partition(task: ReduceTask) -> Partition:
     with task.storage.staged(key) as path:
         written = write_partition(path, task.survey.schema(task.table), merged.groups())
     partition = Partition(
-        first=task.first,
-        end=task.end,
+        first=task.slot.first,
+        end=task.slot.end,
         key=key if written else None,
         rows=written.rows if written else 0,
         rows_in=merged.rows_in,
         dropped={reason: rows for reason, rows in merged.dropped.items() if rows},
         bytes=written.bytes if written else 0,
         sha256=written.sha256 if written else None,
-        content=task.content,
+        content=task.slot.content,
         leaf_rows=merged.leaf_rows,
     )
     task.storage.write_bytes(task.record, json.dumps(asdict(partition)).encode())
@@ -127,11 +115,11 @@ class _Merge:
     def groups(self) -> Iterator[pa.Table]:
         """Yield the merged rows, one table per row group, ascending in source_id."""
         task = self._task
-        low, high = first_id(task.first), first_id(task.end)
+        low, high = first_id(task.slot.first), first_id(task.slot.end)
         runs = [_Run(task.storage, key, low, high) for _, _, key in task.runs]
         schema = task.survey.schema(task.table)
         ids = np.unique(np.concatenate([run.ids for run in runs])) if runs else np.empty(0, dtype=np.int64)
-        leaves = np.diff(np.searchsorted(ids, [first_id(edge) for edge in task.leaves]))
+        leaves = np.diff(np.searchsorted(ids, [first_id(edge) for edge in task.slot.leaves]))
         self.leaf_rows = tuple(leaves.tolist())
         begin = 0
         for end in group_edges(leaves[leaves > 0].tolist(), group_rows(schema)):
