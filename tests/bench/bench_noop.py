@@ -2,12 +2,9 @@
 
 import os
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 
-from measure import Line, Setting, contest
+from measure import Line, Setting, contest, python
 
 import lake
 from lake.root import grid_of
@@ -29,12 +26,12 @@ def run(setting: Setting) -> list[Line]:
         for name in ("tables", "current", "catalog.yaml", "catalog-plain.yaml", "reports"):
             path = root / name
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-        return _python("-m", "jobs.cli", "--lake", str(root), "nightly")
+        return python("-m", "jobs.cli", "--lake", str(root), "nightly")
 
     def again() -> int:
-        return _python("-m", "jobs.cli", "--lake", str(root), "nightly")
+        return python("-m", "jobs.cli", "--lake", str(root), "nightly")
 
-    found = contest({"whole": whole, "again": again, "bare": lambda: _python("-c", "pass")}, setting.rounds)
+    found = contest({"whole": whole, "again": again, "bare": lambda: python("-c", "pass")}, setting.rounds)
     # This process, which made the sky, is no part of what a nightly holds.
     found = {
         name: replace(usage, peaks={pid: peak for pid, peak in usage.peaks.items() if pid != os.getpid()})
@@ -51,11 +48,3 @@ def run(setting: Setting) -> list[Line]:
         ),
         Line("noop", "nightly again, nothing to do (exit 3)", found["again"], found["again"].cpu / whole_cpu, note=note, **goal),
     ]
-
-
-def _python(*arguments: str) -> int:
-    here = Path(__file__).resolve().parents[2]
-    environment = {**os.environ, "PYTHONPATH": str(here), "PYTHONSAFEPATH": "1"}
-    return subprocess.run(
-        [sys.executable, *arguments], env=environment, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ).returncode

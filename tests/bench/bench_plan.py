@@ -3,15 +3,13 @@
 import gzip
 import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-from measure import Line, Setting, Usage, contest
+from measure import Line, Setting, Usage, contest, python
 
 import lake
 from jobs.plan import SurveyPlan, plan_survey
@@ -47,16 +45,16 @@ def run(setting: Setting) -> list[Line]:
 
     def touched() -> int:
         source.write_bytes(gzip.compress(gzip.decompress(held) + b"#\n"))
-        code = _python("-m", "jobs.cli", "--lake", str(root), "plan", "--json", "--partitions")
+        code = python("-m", "jobs.cli", "--lake", str(root), "plan", "--json", "--partitions")
         source.write_bytes(held)
         return code
 
     works = {
-        "floor": lambda: _python("-c", _FLOOR, str(root)),
-        "start": lambda: _python("-m", "jobs.cli", "--help"),
-        "fresh": lambda: _python("-m", "jobs.cli", "--lake", str(root), "plan"),
+        "floor": lambda: python("-c", _FLOOR, str(root)),
+        "start": lambda: python("-m", "jobs.cli", "--help"),
+        "fresh": lambda: python("-m", "jobs.cli", "--lake", str(root), "plan"),
         "touched": touched,
-        "nightly": lambda: _python("-m", "jobs.cli", "--lake", str(root), "nightly", "--profile", "serial"),
+        "nightly": lambda: python("-m", "jobs.cli", "--lake", str(root), "nightly", "--profile", "serial"),
     }
     found = {name: _others(usage) for name, usage in contest(works, setting.rounds).items()}
     codes = [usage.result for usage in found.values()]
@@ -84,14 +82,6 @@ import json, pathlib, sys
 held = [json.loads(path.read_bytes()) for path in pathlib.Path(sys.argv[1]).glob("tables/*/*.json")]
 assert held
 """
-
-
-def _python(*arguments: str) -> int:
-    here = Path(__file__).resolve().parents[2]
-    environment = {**os.environ, "PYTHONPATH": str(here), "PYTHONSAFEPATH": "1"}
-    return subprocess.run(
-        [sys.executable, *arguments], env=environment, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ).returncode
 
 
 def _others(usage: Usage) -> Usage:

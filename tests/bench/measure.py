@@ -1,6 +1,9 @@
 """Measure CPU seconds and memory of a process tree, and hold what one line of the table says."""
 
+import os
 import statistics
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -174,3 +177,12 @@ def call(function: Callable[..., object], *arguments: object) -> Callable[[], ob
 def size_of(folder: Path) -> int:
     """Return the bytes of all files below a folder."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def python(*arguments: str) -> int:
+    """Run an interpreter of its own on this checkout, silently; return its exit code."""
+    here = Path(__file__).resolve().parents[2]
+    environment = {**os.environ, "PYTHONPATH": str(here), "PYTHONSAFEPATH": "1"}
+    return subprocess.run(
+        [sys.executable, *arguments], env=environment, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ).returncode

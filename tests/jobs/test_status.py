@@ -6,6 +6,8 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -91,18 +93,25 @@ sys.exit(main(["--lake", sys.argv[1], "nightly", "--profile", "serial"]))
 """
 
 
-def test_a_nightly_that_was_killed_is_named_until_another_has_ended(new_lake, capsys) -> None:
-    folder = new_lake(surveys=("catwise_andrae2023",))
+@contextmanager
+def at_work(folder: Path) -> "Iterator[subprocess.Popen[bytes]]":
+    """Run a slow nightly in another process, and go on when it has made a partition; at the end it is killed."""
     child = subprocess.Popen([sys.executable, "-c", SLOW, str(folder)], env={**os.environ, "PYTHONPATH": str(ROOT)})
     try:
         end = time.monotonic() + 60
         while not list(folder.glob("tables/*/*/*.parquet")):
             assert time.monotonic() < end
             time.sleep(0.02)
-        assert status(folder, capsys)["killed"] is None
+        yield child
     finally:
         child.kill()
         child.wait()
+
+
+def test_a_nightly_that_was_killed_is_named_until_another_has_ended(new_lake, capsys) -> None:
+    folder = new_lake(surveys=("catwise_andrae2023",))
+    with at_work(folder):
+        assert status(folder, capsys)["killed"] is None
     killed = status(folder, capsys)["killed"]
     assert (folder / killed).exists()
     assert main(["--lake", str(folder), "status"]) == 0
@@ -123,20 +132,12 @@ def test_a_nightly_with_nothing_to_do_comes_after_a_killed_one_as_well(small: Pa
 
 def test_status_beside_a_nightly_reads_and_changes_nothing(new_lake, capsys) -> None:
     folder = new_lake(surveys=("catwise_andrae2023",))
-    child = subprocess.Popen([sys.executable, "-c", SLOW, str(folder)], env={**os.environ, "PYTHONPATH": str(ROOT)})
-    try:
-        end = time.monotonic() + 60
-        while not list(folder.glob("tables/*/*/*.parquet")):
-            assert time.monotonic() < end
-            time.sleep(0.02)
+    with at_work(folder) as child:
         held = status(folder, capsys)
         assert (held["writer"]["verb"], held["writer"]["pid"]) == ("nightly", child.pid)
         assert held["unfinished"] == ["catwise_andrae2023"]
         assert (held["nightly"], held["tables"]) == (None, [])
         assert child.wait(timeout=60) == 0
-    finally:
-        child.kill()
-        child.wait()
 
 
 @pytest.mark.parametrize("damage", ["", "{", "[1]", '"text"', "\0\0"])
