@@ -78,6 +78,11 @@ def _ingest_share(options: argparse.Namespace, chosen: list[Survey]) -> int:
         logged(lake.storage, f"ingest-{part[0]}-of-{part[1]}", at) as run,
     ):
         for one in chosen:
+            if new := ledger.unhashed(lake.storage, one):
+                raise LakeError(
+                    f"{one.name}: {new:,} raw files are not hashed yet, which every element would do for itself; first, once: "
+                    f"`gaialake --lake {lake.storage.root} ingest {one.name} --register`"
+                )
             plan = plan_survey(lake, one, save=False)
             outcome = build_survey(lake.storage, lake.grid, one, plan.files, plan.standing, run=run, part=part)
             did = f"{outcome.mapped} files read, {outcome.reduced} partitions made"

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -33,6 +34,19 @@ class RawFile:
     bytes: int
     mtime_ns: int
     sha256: str
+
+
+def unhashed(storage: Storage, survey: Survey) -> int:
+    """Return the number of files that are new or were touched since they were hashed; none is read."""
+    known = _read(storage, survey)[0]
+    own = own_folder(storage, survey)
+    roots = [*([own] if own else []), *(Path(root) for root in known["roots"])]
+    files = [file for root in roots if root.exists() for file in files_under(root, survey)]
+    return sum(not _is_known(known["files"].get(_name(storage, file), {}), file.stat()) for file in files)
+
+
+def _is_known(entry: dict[str, Any], state: os.stat_result) -> bool:
+    return (entry.get("bytes"), entry.get("mtime_ns")) == (state.st_size, state.st_mtime_ns)
 
 
 def own_folder(storage: Storage, survey: Survey) -> Path | None:
@@ -99,17 +113,14 @@ def raw_files(
     names = {} if gone else {_name(storage, file): file for root in roots for file in files_under(root, survey)}
     gone = gone or [name for name in ledger["files"] if name not in names]
     if gone:
+        left = " ".join(str(root) for root in roots if root.exists()) or "PATH..."
         raise LakeError(
-            f"{survey.name}: {listing(gone, 5)} is gone, but tables were built from it; bring it back (is the disk mounted?), "
-            f"or name what remains with `gaialake ingest {survey.name} --replace --raw PATH...`"
+            f"{survey.name}: {listing(gone, 5)} is gone, but tables were built from it, or were to be; bring it back (is the "
+            f"disk mounted?), or, if it was taken away on purpose, say so: `gaialake ingest {survey.name} --replace --raw {left}`"
         )
     known: dict[str, dict[str, Any]] = ledger["files"]
     stats = {name: file.stat() for name, file in names.items()}
-    stale = [
-        name
-        for name, s in stats.items()
-        if (known.get(name, {}).get("bytes"), known.get(name, {}).get("mtime_ns")) != (s.st_size, s.st_mtime_ns)
-    ]
+    stale = [name for name, state in stats.items() if not _is_known(known.get(name, {}), state)]
     if stale:
         with ThreadPoolExecutor(_THREADS) as pool:
             for done, (name, checksum) in enumerate(

@@ -42,6 +42,7 @@ def test_two_rounds_of_a_job_array_and_a_nightly_make_what_one_nightly_makes(new
 
 def test_elements_that_run_at_once_do_not_disturb_each_other(new_lake) -> None:
     folder = new_lake("lake", SURVEYS)
+    assert main(["--lake", str(folder), "ingest", "gaia_dr3_source", "--register"]) == 0
     command = [sys.executable, "-m", "jobs.cli", "--lake", str(folder), "ingest", "gaia_dr3_source", "--profile", "serial"]
     for _ in range(2):
         elements = [subprocess.Popen([*command, "--part", f"{i}/3"], stdout=subprocess.DEVNULL) for i in (1, 2, 3)]
@@ -76,3 +77,13 @@ def test_a_share_takes_no_new_files(new_lake, tmp_path, capsys) -> None:
     folder = new_lake("lake", SURVEYS[:1])
     assert main(["--lake", str(folder), "ingest", SURVEYS[0], "--part", "1/2", "--raw", str(tmp_path)]) == 1
     assert "--register" in capsys.readouterr().err
+
+
+def test_files_that_are_not_hashed_are_not_hashed_by_every_element(new_lake, capsys) -> None:
+    folder = new_lake("lake", SURVEYS[:1])
+    assert part(folder, "ingest", SURVEYS[0], "1/2") == 1
+    said = capsys.readouterr().err
+    assert "8 raw files are not hashed yet" in said
+    assert f"ingest {SURVEYS[0]} --register" in said
+    assert main(["--lake", str(folder), "ingest", SURVEYS[0], "--register"]) == 0
+    assert part(folder, "ingest", SURVEYS[0], "1/2") == 0
