@@ -8,7 +8,7 @@ from jobs.auditing import audited, published
 from jobs.inference import predict, predictions_build, predictions_name
 from jobs.lock import Writer
 from jobs.night import Night
-from jobs.training import DEFAULT_PRESET, INPUTS, MODELS, current_bundle, model_inputs, train, training_id
+from jobs.training import DEFAULT_PRESET, INPUTS, MODELS, current_bundle, current_key, model_inputs, train, training_id
 from lake.errors import LakeError, OutageError
 from lake.ingest import Runner
 from lake.manifest import files_gone
@@ -54,8 +54,8 @@ def _taken_back(lake: Lake, model: str) -> bool:
 
 
 def _preset(lake: Lake, model: str) -> str:
-    key = f"models/{model}/current.json"
-    return str(lake.storage.read_json(key).get("preset", DEFAULT_PRESET)) if lake.storage.exists(key) else DEFAULT_PRESET
+    held = lake.storage.find_json(current_key(model)) or {}
+    return str(held.get("preset", DEFAULT_PRESET))
 
 
 def run_models(lake: Lake, train_models: Sequence[str], night: Night, run: Runner) -> None:

@@ -12,7 +12,7 @@ from jobs.lock import writing
 from jobs.model_steps import models_to_do, run_models
 from jobs.night import DONE, Night, recorded
 from jobs.plan import HELD, STALE, WAITING, SurveyPlan, plan_with
-from jobs.show_plan import show_plan, whole_plan
+from jobs.show_plan import NO_FILES, show_plan, whole_plan
 from jobs.terminal import say
 from jobs.training import require_model
 from lake.build import build_survey
@@ -80,7 +80,9 @@ def nightly(
             mend_derived(lake.storage)
         _refuse(lake, night)
         if not night.busy:
-            say("nothing to do: every table is published as its raw files, declarations and models ask for")
+            known = Inventory(lake, quiet=True).registered
+            why = "every table is published as its raw files, declarations and models ask for" if known else NO_FILES
+            say(f"nothing to do: {why}")
         return night.code
 
 

@@ -74,6 +74,8 @@ def profile(name: str) -> Profile:
     if not path.exists():
         if name == "local":
             return Profile(name, None, "local", _LOCAL["gaialake"], {})
+        if path == Path(name):
+            raise LakeError(f"{path}: no such file; --profile takes the path of a YAML file, or a name of {PROFILES}")
         raise LakeError(
             f"no profile {name!r}; there are {listing(p.stem for p in sorted(PROFILES.glob('*.yaml')))}, or give a YAML file"
         )

@@ -14,6 +14,7 @@ from lake.errors import LakeError, listing
 from lake.root import Lake
 
 _NAMED = 3
+NO_FILES = "no raw files are registered; name some with `gaialake ingest SURVEY --raw PATH...`"
 
 
 def whole_plan(
@@ -88,7 +89,7 @@ def show_plan(plans: Sequence[TablePlan], todo: Sequence[str] = (), *, partition
         if not line.startswith("predict "):
             say(f"then: {line}")
     if not plans:
-        say("no raw files are registered; name some with `gaialake ingest SURVEY --raw PATH...`")
+        say(NO_FILES)
 
 
 def _row(one: TablePlan) -> tuple[str, ...]:

@@ -11,11 +11,12 @@ import pyarrow as pa
 
 from jobs.terminal import say
 from lake.errors import LakeError, listing
+from lake.exchange import read_version, write_version
 from lake.ingest import Runner
 from lake.join import Join, JoinTask
 from lake.manifest import digest
 from lake.root import Lake
-from lake.storage import Storage
+from lake.storage import Storage, json_bytes
 from lake.table import Piece
 from models.config import CODE_VERSION, MODEL, PRESETS
 
@@ -55,8 +56,13 @@ def has_bundle(storage: Storage, model: str, bundle: str) -> bool:
 
 def current_bundle(storage: Storage, model: str) -> str | None:
     """Return the id of the model's current bundle: the one trained last. None if it was never trained."""
-    key = f"models/{model}/current.json"
-    return str(storage.read_json(key)["bundle"]) if storage.exists(key) else None
+    held = storage.find_json(current_key(model))
+    return str(held["bundle"]) if held else None
+
+
+def current_key(model: str) -> str:
+    """Return the key of what names a model's current bundle, and the preset that it was trained with."""
+    return f"models/{model}/current.json"
 
 
 def model_inputs(lake: Lake) -> Join:
@@ -101,6 +107,8 @@ def train(lake: Lake, model: str, *, preset: str = DEFAULT_PRESET, run: Runner) 
     ------
     LakeError
         If the model or preset does not exist, its libraries are missing, or the lake has no XP table.
+    BusyError
+        If another writer of a lake on an object store made a bundle the current one meanwhile; that one stays.
     """
     require_model(model)
     from models.bundle import Bundle, save
@@ -109,6 +117,8 @@ def train(lake: Lake, model: str, *, preset: str = DEFAULT_PRESET, run: Runner) 
     from models.fit import fit
     from models.scaling import finish, merge
 
+    # A training takes hours: whoever made another bundle the current one meanwhile is the later writer.
+    _, tag = read_version(lake.storage, current_key(model))
     join = model_inputs(lake)
     bundle = training_id(join, model, preset)
     trained = not has_bundle(lake.storage, model, bundle)
@@ -125,7 +135,7 @@ def train(lake: Lake, model: str, *, preset: str = DEFAULT_PRESET, run: Runner) 
         builds = {table.name: table.manifest.build for table in join.tables}
         with lake.storage.staged(bundle_key(model, bundle)) as folder:
             save(folder, Bundle(bundle, network, PRESETS[preset](), scaling, _SEED, builds, tuple(history)))
-    lake.storage.write_json(f"models/{model}/current.json", {"bundle": bundle, "preset": preset})
+    write_version(lake.storage, current_key(model), json_bytes({"bundle": bundle, "preset": preset}), tag)
     return bundle, trained
 
 

@@ -182,4 +182,6 @@ def _verified_body(path: Path, document: bytes) -> dict[str, Any]:
 
 def _expect(path: Path, what: str, found: object, expected: object) -> None:
     if found != expected:
-        raise BundleError(f"{path}: {what} is {found!r}, expected {expected!r}; restore the file, or train again with this code")
+        raise BundleError(
+            f"{path}: {what} is {found!r}, expected {expected!r}; restore the file, or train again with this code"
+        )

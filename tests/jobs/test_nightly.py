@@ -331,3 +331,10 @@ def test_a_survey_that_no_program_can_fetch_is_refused_before_anything_is_done(n
     assert nightly(folder, "--fetch", by_hand) == FAILED
     assert "cannot be fetched by a program" in capsys.readouterr().err
     assert not (folder / "tables").exists()
+
+
+def test_a_nightly_on_a_lake_without_raw_files_says_how_to_name_some(new_lake, capsys) -> None:
+    assert nightly(new_lake(surveys=())) == NOTHING
+    assert "nothing to do: no raw files are registered; name some with `gaialake ingest SURVEY --raw PATH...`" in (
+        capsys.readouterr().out
+    )

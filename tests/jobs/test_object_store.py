@@ -9,6 +9,9 @@ import pytest
 
 import lake
 from jobs.cli import main
+from jobs.cluster import in_process
+from jobs.training import current_bundle, current_key, train
+from lake.errors import BusyError
 from lake.storage import Storage
 from tests.s3 import wired
 
@@ -132,3 +135,18 @@ def test_a_local_path_and_its_file_url_are_the_same_lake(new_lake) -> None:
     folder: Path = new_lake("lake", ("catwise_andrae2023",))
     assert nightly(folder) == 0
     assert lake.open(f"file://{folder}").table("catwise_andrae2023").rows == lake.open(folder).table("catwise_andrae2023").rows
+
+
+def test_a_training_that_is_overtaken_does_not_make_its_bundle_the_current_one(on_s3: str) -> None:
+    opened = lake.open(on_s3)
+    first = current_bundle(opened.storage, "xp_mae")
+    held = opened.storage.read_bytes(current_key("xp_mae"))
+
+    def meanwhile(label, function, tasks):
+        opened.storage.write_json(current_key("xp_mae"), {"bundle": first, "preset": "debug", "by": "a later writer"})
+        return in_process(label, function, tasks)
+
+    with pytest.raises(BusyError, match="written by somebody else since it was read"):
+        train(opened, "xp_mae", preset="small", run=meanwhile)
+    assert current_bundle(opened.storage, "xp_mae") == first
+    opened.storage.write_bytes(current_key("xp_mae"), held)
