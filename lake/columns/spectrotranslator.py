@@ -1,10 +1,25 @@
 """Name the columns of the SpectroTranslator tables: labels of one survey on the base of another, as percentiles."""
 
 from collections.abc import Iterator
+from itertools import combinations
 
-from lake.columns.column import BOOL, F32, TEXT, Column
+from lake.columns.column import BOOL, F32, I64, TEXT, Column
 
 PERCENTILES = (5, 16, 50, 84, 95)
+
+# What the networks read, the extrinsic one the velocity as well, and what the intrinsic one gives, in their order.
+INPUTS = ("teff", "logg", "metallicity", "mg_fe", "bp_g", "g_rp", "velocity")
+OUTPUTS = ("teff", "logg", "metallicity", "mg_fe")
+# Bits of translator_reasons from 0: what is missing, which pairs lie where no training star does, what is out of the domain.
+REASONS = (
+    *(f"{name}_missing" for name in INPUTS),
+    *(f"{name}_error_missing" for name in INPUTS),
+    *(f"input_{a}_{b}" for a, b in combinations(INPUTS, 2)),
+    *(f"output_{a}_{b}" for a, b in combinations(OUTPUTS, 2)),
+    "output_velocity",
+    "intrinsic_domain",
+    "extrinsic_domain",
+)
 
 # Unit, meaning and limits; the published tables hold extrapolated values beyond them, which no star has.
 _QUANTITIES = {
@@ -47,9 +62,20 @@ def _flags() -> Iterator[Column]:
             yield Column(f"{name}_{part}_covered", BOOL, "", text)
 
 
+def _domain() -> Iterator[Column]:
+    for name, said in _NETWORKS.items():
+        text = f"Distance of the inputs of the {said} from training stars, over the largest that counts as covered"
+        yield Column(f"{name}_domain_score", F32, "", text, 0, None, "an input is missing")
+        text = f"True is good: {name}_domain_score is at most 1, and no input is missing"
+        yield Column(f"{name}_in_domain", BOOL, "", text, null="never null")
+    said = ", ".join(f"{bit} {name}" for bit, name in enumerate(REASONS))
+    yield Column("translator_reasons", I64, "", f"Bits of what speaks against the translation: {said}", 0, None, "never null")
+
+
 COLUMNS = (
     *_percentiles(),
     *_flags(),
+    *_domain(),
     Column("translator_comment", TEXT, "", "Which pairs of inputs or outputs lie outside the training stars", null="no remark"),
     Column("percentiles_ordered", BOOL, "", "Whether no percentile of any label is smaller than a lower one", null="never null"),
 )
