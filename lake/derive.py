@@ -36,6 +36,8 @@ from lake.storage import Storage, partition_key
 from lake.table import Piece
 
 STEPS = {"derive": 1}
+# Why a joined row is no row of its own.
+SAME_SOURCE = "same source in another of the joined tables"
 
 
 @dataclass(frozen=True)
@@ -102,18 +104,18 @@ def derive_partition(task: DeriveTask) -> Partition:
     key = partition_key(task.derivation.name, task.build, file_name(task.first, task.end))
     wanted = task.derivation.schema()
     leaf_rows: list[int] = []
+    rows_in: list[int] = []
 
     def groups() -> Iterator[pa.Table]:
         held: list[pa.Table] = []
         for pieces in task.pieces:
-            # Without rows of the anchor there is nothing to join.
-            source = task.join.read(pieces) if pieces[0].key else None
-            rows = source.num_rows if source is not None else 0
-            leaf_rows.append(rows)
-            if held and sum(one.num_rows for one in held) + rows > POOL_ROWS:
+            source, rows = task.join.read_counted(pieces)
+            rows_in.append(rows)
+            leaf_rows.append(source.num_rows)
+            if held and sum(one.num_rows for one in held) + source.num_rows > POOL_ROWS:
                 yield from _cut(computed(held))
                 held = []
-            if source is not None:
+            if source.num_rows:
                 held.append(source)
         if held:
             yield from _cut(computed(held))
@@ -132,8 +134,8 @@ def derive_partition(task: DeriveTask) -> Partition:
         end=task.end,
         key=key if written else None,
         rows=written.rows if written else 0,
-        rows_in=sum(leaf_rows),
-        dropped={},
+        rows_in=sum(rows_in),
+        dropped={SAME_SOURCE: again} if (again := sum(rows_in) - sum(leaf_rows)) else {},
         bytes=written.bytes if written else 0,
         sha256=written.sha256 if written else None,
         content=task.content,
@@ -247,9 +249,10 @@ def content_of(name: str, version: str, grid: Grid, pixels: tuple[int, int], tou
 
 def _manifest(join: Join, derivation: Derivation, build: str, parts: tuple[Partition, ...], seconds: float) -> Manifest:
     own = derivation.schema()
-    anchor = join.tables[0].manifest
-    source = Input(
-        name=f"tables/{anchor.table}/{anchor.build}", bytes=anchor.bytes, sha256=anchor.build, rows=anchor.rows, dropped={}
+    joined = join.tables if join.how == "outer" else join.tables[:1]
+    sources = tuple(
+        Input(name=f"tables/{one.table}/{one.build}", bytes=one.bytes, sha256=one.build, rows=one.rows, dropped={})
+        for one in (table.manifest for table in joined)
     )
     return Manifest(
         table=derivation.name,
@@ -265,7 +268,7 @@ def _manifest(join: Join, derivation: Derivation, build: str, parts: tuple[Parti
         columns=describe_columns(own),
         schema_hash=schema_hash(own),
         partitions=parts,
-        inputs=(source,),
+        inputs=sources,
         made_of={**derivation.made_of, **{table.name: table.manifest.build for table in join.tables}},
         versions=byte_versions(),
         created=datetime.now(UTC).isoformat(timespec="seconds"),

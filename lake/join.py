@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, reduce
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import dask.dataframe as dd
 
 Transform = Callable[[pa.Table], pa.Table]
+Columns = Sequence[str] | Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,8 @@ class Join:
     Attributes
     ----------
     tables
-        The first is the anchor: with ``how="left"`` its rows are the rows of the join.
+        The first is the anchor: with ``how="left"`` its rows are the rows of the join, and always its files are the cut of
+        what is made of it.
     specs
         Columns to read of each table.
     then
@@ -84,11 +86,20 @@ class JoinTask:
     how: str
     then: Transform | None
 
+    def has_rows(self, pieces: Sequence[Piece]) -> bool:
+        """Tell whether a leaf can have rows: with ``outer`` any table may give them, else only the anchor."""
+        return any(piece.key for piece in (pieces if self.how == "outer" else pieces[:1]))
+
     def read(self, pieces: Sequence[Piece]) -> pa.Table:
-        """Read the pieces of one leaf and join them; without rows of the anchor there is nothing to read."""
-        if pieces[0].key is None:
-            return _empty(self)
-        return self.joined([self._read(k, piece) for k, piece in enumerate(pieces)])
+        """Read the pieces of one leaf and join them, unless it can have no rows."""
+        return self.read_counted(pieces)[0]
+
+    def read_counted(self, pieces: Sequence[Piece]) -> tuple[pa.Table, int]:
+        """Return the same, and how many rows went in: of all tables with ``outer``, else of the anchor."""
+        if not self.has_rows(pieces):
+            return _empty(self), 0
+        tables = [self._read(k, piece) for k, piece in enumerate(pieces)]
+        return self.joined(tables), sum(one.num_rows for one in (tables if self.how == "outer" else tables[:1]))
 
     def _read(self, k: int, piece: Piece) -> pa.Table:
         spec = self.specs[k]
@@ -128,9 +139,12 @@ def merge_sorted(tables: Sequence[pa.Table], *, how: str = "left") -> pa.Table:
     ----------
     how
         ``left`` keeps every row of the first table, with nulls where another lacks the source; ``inner`` keeps the
-        sources that all of them have.
+        sources that all of them have; ``outer`` those that any of them has.
     """
     anchor, others = tables[0], tables[1:]
+    if how == "outer":
+        every: Ids = reduce(np.union1d, [table["source_id"].to_numpy() for table in tables])
+        anchor, others = pa.table({"source_id": pa.array(every, pa.int64())}), tables
     if how == "inner":
         common: Ids = anchor["source_id"].to_numpy()
         for other in others:
@@ -182,7 +196,7 @@ def _scattered(values: pa.Array, at: Ids, to: Ids, there: NDArray[np.bool_]) -> 
 def join(
     tables: Sequence[Table],
     *,
-    columns: Mapping[str, Sequence[str]] | None = None,
+    columns: Mapping[str, Columns] | None = None,
     how: str = "left",
     then: Transform | None = None,
 ) -> Join:
@@ -191,15 +205,18 @@ def join(
     Parameters
     ----------
     columns
-        Table name -> columns to take of it; a table that is not named gives all of its columns.
+        Table name -> columns to take of it, or column -> name that it is to have; a table that is not named gives all of its
+        columns.
 
     Raises
     ------
     LakeError
         If a table or column does not exist, two tables give a column of the same name, or `how` is unknown.
     """
-    if how not in ("left", "inner"):
-        raise LakeError(f"how={how!r}: choose 'left' (rows of the first table) or 'inner' (sources in all tables)")
+    if how not in ("left", "inner", "outer"):
+        raise LakeError(
+            f"how={how!r}: choose 'left' (rows of the first table), 'inner' (sources in all tables) or 'outer' (in any of them)"
+        )
     if not tables:
         raise LakeError("a join needs at least one table")
     names = [table.name for table in tables]
@@ -218,7 +235,7 @@ def join(
             if name != "source_id" and name in owner:
                 raise LakeError(
                     f"column {name!r} is in {owner[name]} and in {table.name}; choose columns, for example "
-                    f"columns={{{table.name!r}: [names without {name!r}]}}"
+                    f"columns={{{table.name!r}: [names without {name!r}]}}, or give one another name with a mapping"
                 )
             owner[name] = table.name
     return Join(tuple(tables), specs, how, then)

@@ -10,7 +10,7 @@ import numpy as np
 import yaml
 
 from lake.errors import LakeError, listing
-from lake.join import Join, join
+from lake.join import Columns, Join, join
 from lake.manifest import LAYOUT, manifest_at
 from lake.partition import LEAF_ROWS, N_PIXELS, Grid, release_grid, split, uniform
 from lake.pretrain import SOURCES, pretrain
@@ -67,7 +67,7 @@ class Lake:
         self,
         tables: Sequence[str],
         *,
-        columns: Mapping[str, Sequence[str]] | None = None,
+        columns: Mapping[str, Columns] | None = None,
         how: str = "left",
     ) -> "dd.DataFrame":
         """Join published tables on source_id as a lazy Dask frame with known divisions; nothing is shuffled.
@@ -77,9 +77,11 @@ class Lake:
         tables
             Names; the first is the anchor.
         columns
-            Table -> columns to take; a table not named gives all of its columns.
+            Table -> columns to take, or column -> the name that it is to have (``{"galah_dr4": {"teff": "teff_galah"}}``); a
+            table not named gives all of its columns.
         how
             ``left``: every row of the anchor, nulls where another table lacks the source. ``inner``: sources in all.
+            ``outer``: sources in any.
 
         Raises
         ------
@@ -88,7 +90,7 @@ class Lake:
         """
         return self.prepare(tables, columns=columns, how=how).to_dask()
 
-    def prepare(self, tables: Sequence[str], *, columns: Mapping[str, Sequence[str]] | None = None, how: str = "left") -> Join:
+    def prepare(self, tables: Sequence[str], *, columns: Mapping[str, Columns] | None = None, how: str = "left") -> Join:
         """Return the same join unevaluated, for readers that want Arrow tables leaf by leaf."""
         if isinstance(tables, str):
             raise LakeError(f"tables={tables!r}: give a list of names, such as [{tables!r}]")

@@ -1,7 +1,7 @@
 """Open one published table: partitions on the lake's grid, a lazy frame, and look-ups by source_id."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -53,10 +53,19 @@ class Piece:
 
 @dataclass(frozen=True)
 class Spec:
-    """What a task must know of a table beside its piece: where the files lie, and which columns of which types to read."""
+    """What a task must know of a table beside its piece: where the files lie, and which columns of which types to read.
+
+    Attributes
+    ----------
+    fields
+        Name and type of each column of what is read, source_id first.
+    stored
+        Their names in the files, if they are others.
+    """
 
     storage: Storage
     fields: tuple[tuple[str, str], ...]
+    stored: tuple[str, ...] = ()
 
     def schema(self) -> pa.Schema:
         """Return the schema of what `read` returns."""
@@ -64,18 +73,19 @@ class Spec:
 
     def only(self, names: Sequence[str]) -> "Spec":
         """Return the same with fewer columns; source_id stays."""
-        kept = {"source_id", *names}
-        return Spec(self.storage, tuple(field for field in self.fields if field[0] in kept))
+        kept = [k for k, (name, _) in enumerate(self.fields) if name == "source_id" or name in names]
+        return Spec(self.storage, tuple(self.fields[k] for k in kept), tuple(self.stored[k] for k in kept if self.stored))
 
     def read(self, piece: Piece) -> pa.Table:
         """Read one piece; one without rows gives an empty table of the same types."""
         schema = self.schema()
         if piece.key is None:
             return schema.empty_table()
-        found = list(read_slice(self.storage, piece.key, piece.low, piece.high, schema.names))
+        stored = list(self.stored or schema.names)
+        found = list(read_slice(self.storage, piece.key, piece.low, piece.high, stored))
         if not found:
             return schema.empty_table()
-        return pa.concat_tables(found).select(schema.names).combine_chunks().cast(schema)
+        return pa.concat_tables(found).select(stored).rename_columns(schema.names).combine_chunks().cast(schema)
 
 
 def to_frame(table: pa.Table) -> pd.DataFrame:
@@ -120,8 +130,13 @@ class Table:
         """Stored columns in order, without source_id."""
         return tuple(one["name"] for one in self.manifest.columns if one["name"] != "source_id")
 
-    def spec(self, columns: Sequence[str] | None = None) -> Spec:
+    def spec(self, columns: Sequence[str] | Mapping[str, str] | None = None) -> Spec:
         """Return what a task needs to read these columns (all of them if None).
+
+        Parameters
+        ----------
+        columns
+            Names; or name -> name that the column is to have in what is read.
 
         Raises
         ------
@@ -136,7 +151,12 @@ class Table:
             raise LakeError(f"table {self.name} has no column {listing(unknown)}; it has {listing(self.columns, 40)}")
         types = {one["name"]: one["type"] for one in self.manifest.columns}
         ordered = ["source_id", *(name for name in names if name != "source_id")]
-        return Spec(self.storage, tuple((name, types[name]) for name in ordered))
+        if not isinstance(columns, Mapping):
+            return Spec(self.storage, tuple((name, types[name]) for name in ordered))
+        if columns.get("source_id", "source_id") != "source_id":
+            raise LakeError(f"table {self.name}: source_id keeps its name, but columns= calls it {columns['source_id']!r}")
+        called = {**columns, "source_id": "source_id"}
+        return Spec(self.storage, tuple((called[name], types[name]) for name in ordered), tuple(ordered))
 
     @cached_property
     def pieces(self) -> tuple[Piece, ...]:

@@ -1,5 +1,6 @@
 """Tables computed from tables: same sources, same files, nothing computed twice."""
 
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 import lake as lakes
 from lake import parquet
 from lake.build import derivation as derivation_of
-from lake.derive import Derivation, derive, derived_build
+from lake.derive import SAME_SOURCE, Derivation, derive, derived_build
 from lake.errors import LakeError
 from lake.ingest import builds, serial
 from lake.ledger import RawFile
@@ -212,3 +213,18 @@ def test_the_name_of_a_build_depends_on_tables_version_and_name_alone(prepared):
     names = {derived_build(join, name, version) for name in ("a", "b") for version in ("1", "2")}
     assert len(names) == 4
     assert derived_build(replace(join, how="left"), "a", "1") in names
+
+
+def test_a_table_of_all_sources_of_two_tables_accounts_for_those_that_both_have(small_lake, tmp_path):
+    shutil.copytree(small_lake.storage.root, tmp_path / "lake")
+    where = lakes.open(tmp_path / "lake")
+    columns = {CATWISE.name: ["catwise_w1_mag"], SOURCE.name: ["parallax"]}
+    join = where.prepare([CATWISE.name, SOURCE.name], columns=columns, how="outer")
+    (manifest,) = derive(where.storage, join, derivation(Embed([]))).manifests
+    ids = [set(where.table(name).to_dask([]).compute().index) for name in (CATWISE.name, SOURCE.name)]
+    assert ids[0] - ids[1] and ids[1] - ids[0] and ids[0] & ids[1]
+    held = Table(where.storage, manifest, where.grid)
+    assert set(held.to_dask([]).compute().index) == ids[0] | ids[1]
+    both = len(ids[0] & ids[1])
+    assert manifest.account == {"in": len(ids[0]) + len(ids[1]), "out": len(ids[0] | ids[1]), "dropped": {SAME_SOURCE: both}}
+    assert check(where.storage, manifest).checks is not None

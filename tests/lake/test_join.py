@@ -60,7 +60,7 @@ def test_the_grid_of_these_joins_has_at_least_forty_leaves_of_mixed_order(small_
     assert sum(piece.key is not None for piece in small_lake.table("gaia_dr3_source").pieces) >= 20
 
 
-@pytest.mark.parametrize("how", ["left", "inner"])
+@pytest.mark.parametrize("how", ["left", "inner", "outer"])
 def test_building_a_join_computes_nothing_and_its_divisions_are_the_grids(how, small_lake):
     with dask.config.set(scheduler=refuse_to_compute):
         made = small_lake.join(TABLES, columns=COLUMNS, how=how)
@@ -85,7 +85,7 @@ def test_the_optimised_graph_has_one_task_per_partition_and_no_shuffle(frame, sm
     assert "Shuffle" not in frame.optimize().expr.tree_repr()
 
 
-@pytest.mark.parametrize("how", ["left", "inner"])
+@pytest.mark.parametrize("how", ["left", "inner", "outer"])
 @pytest.mark.parametrize("names", [TABLES, TABLES[:2], TABLES[::-1], ["gaia_dr3_source", "catwise_andrae2023"], TABLES[:1]])
 def test_a_join_equals_the_pandas_join_of_the_raw_rows(names, how, small_lake, stars):
     chosen = {name: COLUMNS[name] for name in names}
@@ -121,7 +121,7 @@ def test_an_inner_join_of_tables_that_share_nothing_has_no_rows_but_all_types():
 
 
 @pytest.mark.parametrize("seed", range(15))
-@pytest.mark.parametrize("how", ["left", "inner"])
+@pytest.mark.parametrize("how", ["left", "inner", "outer"])
 def test_sorted_tables_of_any_overlap_are_merged_as_pandas_does(seed, how):
     rng = np.random.default_rng(seed)
     tables, frames = [], []
@@ -207,7 +207,8 @@ def test_a_column_that_two_tables_have_is_refused_with_a_way_out(small_lake):
     ("tables", "options", "says"),
     [
         (["gaia_dr3_xp", "galah"], {}, "no published table 'galah'; published are catwise_andrae2023, gaia_dr3_source"),
-        (["gaia_dr3_xp"], {"how": "outer"}, "choose 'left'.*or 'inner'"),
+        (["gaia_dr3_xp"], {"how": "right"}, "choose 'left'.*'inner'.*or 'outer'"),
+        (["gaia_dr3_xp"], {"columns": {"gaia_dr3_xp": {"source_id": "id"}}}, "source_id keeps its name"),
         (["gaia_dr3_xp"], {"columns": {"gaia_dr3_source": ["ra"]}}, "names the table gaia_dr3_source, which is not joined"),
         (["gaia_dr3_xp"], {"columns": {"gaia_dr3_xp": ["nope"]}}, "has no column nope"),
         (["gaia_dr3_xp", "gaia_dr3_xp"], {}, "joined twice"),
@@ -227,3 +228,13 @@ def test_tables_of_different_lakes_are_not_joined(small_lake, synthetic, build, 
     foreign = lake.open(other.storage.root).table(declared.name)
     with pytest.raises(LakeError, match="grid"):
         join([small_lake.table("gaia_dr3_source"), foreign])
+
+
+def test_columns_of_one_name_are_joined_under_names_of_their_own(small_lake):
+    mags = {name: {"phot_g_mean_mag" if name == "gaia_dr3_source" else "catwise_w1_mag": f"{name}.mag"} for name in TABLES[1:]}
+    found = small_lake.join(TABLES[1:], columns=mags).compute()
+    assert list(found.columns) == ["gaia_dr3_source.mag", "catwise_andrae2023.mag"]
+    plainly = small_lake.table("gaia_dr3_source").to_dask(["phot_g_mean_mag"]).compute()
+    assert cells(found["gaia_dr3_source.mag"]) == cells(plainly["phot_g_mean_mag"])
+    one = small_lake.join(TABLES[1:], columns=mags)["catwise_andrae2023.mag"].compute()
+    assert cells(one) == cells(found["catwise_andrae2023.mag"]), "projected alone"
