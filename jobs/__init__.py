@@ -10,7 +10,10 @@ Where do I go for ...?
   `jobs.forecast_files`, `jobs.forecast_derived`), shown by `jobs.show_plan`
 - where tasks run: `jobs.cluster` (`jobs.profiles`, `jobs.batch`, `jobs.replacing`, `jobs.quiet`), on `jobs.workers`
 - one writer at a time: `jobs.lock` (`jobs.lease` on object stores)
-- training and predictions: `jobs.training`, `jobs.inference`
+- tables made of tables: `jobs.products` lists them, `jobs.product` says what one is, `jobs.training` and `jobs.inference` do
+  the work on any of them: the masked autoencoder `jobs.autoencoding`, SpectroTranslators `jobs.translating` (their page
+  `jobs.translator_report`: `jobs.translator_page`, `jobs.translator_figures`, `jobs.translator_comparison`), combined labels
+  `jobs.homogenising`; tables as files for others: `jobs.exporting`
 - the synthetic sky: `jobs.sky` and one `jobs.sky_*` for each group of surveys; the demo: `jobs.demo`;
   survey dialects: `jobs.dialects`
 """

@@ -1,9 +1,10 @@
 """Audit builds, beside those that are to be published with them, and publish them unless the lock was lost."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 
 from jobs.lock import Writer
+from jobs.products import by_table
 from lake.catalog import publish
 from lake.errors import CheckError
 from lake.ingest import Runner
@@ -34,6 +35,10 @@ def audited(lake: Lake, manifest: Manifest, run: Runner, *, beside: Sequence[Man
         return manifest
     if source is not None and manifest.table == source.name:
         _refuse_empty(lake, manifest)
+    product = by_table(manifest.table)
+    if product is not None and product.verify is not None:
+        verdict = partial(product.verify, lake, new[manifest.table])
+        return check(lake.storage, manifest, run=run, deep=again, verify=verdict)
     if source is None or manifest.table != source.name or not (source.relations or source.match):
         return check(lake.storage, manifest, run=run, limit=source.rows if source else None, deep=again)
     known = {one.table for one in source.relations}
@@ -51,7 +56,17 @@ def audited(lake: Lake, manifest: Manifest, run: Runner, *, beside: Sequence[Man
 def published(lake: Lake, manifests: Sequence[Manifest], writer: Writer) -> list[str]:
     """Name builds in the catalogue, unless this writer lost its lock; return the tables that changed."""
     writer.confirm()
-    return publish(lake.storage, manifests, fence=writer.fence)
+    changed = publish(lake.storage, manifests, fence=writer.fence)
+    for one in manifests:
+        released(lake, one, changed)
+    return changed
+
+
+def released(lake: Lake, manifest: Manifest, changed: Collection[str]) -> None:
+    """Do what a product asks for when a build of it was published."""
+    product = by_table(manifest.table)
+    if product is not None and product.released is not None and manifest.table in changed:
+        product.released(lake, Table(lake.storage, manifest, lake.grid))
 
 
 def _refuse_empty(lake: Lake, manifest: Manifest) -> None:

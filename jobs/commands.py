@@ -6,31 +6,32 @@ from pathlib import Path
 from types import ModuleType
 
 from jobs import terminal
-from jobs.auditing import audited
+from jobs.auditing import audited, released
 from jobs.cluster import cluster, job_script
-from jobs.inference import derivation, predictions_build, predictions_name
+from jobs.inference import derivation, wanted_build
 from jobs.inference import predict as predict_partitions
 from jobs.ingesting import show_account
 from jobs.journal import logged
 from jobs.lock import writing
-from jobs.model_steps import publish_predictions
+from jobs.model_steps import publish_product
 from jobs.nightly import nightly as run_nightly
 from jobs.opened import opened, opened_for_night, opened_or_new, where
 from jobs.plan import STALE, WAITING
 from jobs.plan import plan as make_plan
+from jobs.product import has_bundle
+from jobs.products import PRODUCTS, learning, named
 from jobs.show_plan import chosen_tables, plan_json, show_plan, whole_plan
 from jobs.status import show_status
 from jobs.status import status as make_status
-from jobs.training import MODELS, has_bundle, model_inputs, require_model, training_id
-from jobs.training import train as train_model
+from jobs.training import train as train_product
+from jobs.training import training_id
 from lake.catalog import publish as publish_builds
 from lake.errors import LakeError
 from lake.ingest import builds
 from lake.manifest import Manifest, read_manifest
 from lake.overview import COLUMN_HEADINGS, CREDIT_HEADINGS, HEADINGS, acknowledged, columns, details, overview
 from lake.part import part_of
-from lake.pretrain import ANCHOR
-from lake.root import Lake, grid_of, held_builds, init_lake, read_catalog
+from lake.root import Lake, grid_of, held_builds, init_lake, open_lake, read_catalog
 from lake.storage import Storage
 from lake.survey import survey as declared
 from lake.survey import table_surveys
@@ -138,6 +139,8 @@ def publish(options: argparse.Namespace) -> int:
         held = {} if options.held else held_builds(read_catalog(lake.storage))
         kept_back = [one.table for one in wanted if held.get(one.table) == one.build]
         changed = publish_builds(lake.storage, wanted, fence=writer.fence, release_held=options.held)
+        for one in wanted:
+            released(lake, one, changed)
     for table in kept_back:
         terminal.say(f"{table}: a roll-back took this build back; `gaialake publish --held` publishes it again")
     terminal.say(f"published: {', '.join(changed) if changed else 'nothing new'}")
@@ -159,43 +162,49 @@ def plan(options: argparse.Namespace) -> int:
 
 
 def train(options: argparse.Namespace) -> int:
-    """Train a model on the published tables."""
-    lake = opened(options)
-    require_model(options.model)
+    """Train models on the published tables."""
+    lake, names = opened(options), named(options.models)
     if options.dry_run:
-        bundle = training_id(model_inputs(lake), options.model, options.preset)
-        there = has_bundle(lake.storage, options.model, bundle)
-        terminal.say(f"{options.model}, preset {options.preset}: bundle {bundle} {'is there' if there else 'would be trained'}")
+        for name in names:
+            bundle = training_id(lake, name, options.preset)
+            there = "is there" if has_bundle(lake.storage, name, bundle) else "would be trained"
+            terminal.say(f"{name}, preset {options.preset or learning(name).default}: bundle {bundle} {there}")
         return DONE
     with writing(lake.storage, "train"), cluster(options.profile) as at, logged(lake.storage, "train", at) as run:
-        bundle, trained = train_model(lake, options.model, preset=options.preset, run=run)
-    terminal.say(f"{options.model}: bundle {bundle} {'trained' if trained else 'was there already'}")
-    terminal.say(f"next: gaialake --lake {lake.storage.root} predict {options.model}")
+        for name in names:
+            bundle, trained = train_product(lake, name, preset=options.preset, run=run)
+            terminal.say(f"{name}: bundle {bundle} {'trained' if trained else 'was there already'}")
+    terminal.say(f"next: gaialake --lake {lake.storage.root} predict {' '.join(options.models)}")
     return DONE
 
 
 def predict(options: argparse.Namespace) -> int:
-    """Map a model over all partitions and publish its predictions."""
-    lake = opened(options)
+    """Map models, translators or the combination of labels over all partitions, and publish what they make."""
+    lake, names = opened(options), named(options.models)
+    if options.bundle and len(names) > 1:
+        raise LakeError(f"--bundle names one bundle, but {len(names)} tables are to be made: {', '.join(names)}")
     if options.dry_run:
-        made = derivation(lake, options.model, options.bundle)
-        terminal.say(f"would build {made.name} with bundle {made.version} for {lake.table(ANCHOR).rows:,} sources")
+        for name in names:
+            made = derivation(lake, name, options.bundle)
+            rows = lake.table(PRODUCTS[name].anchor).rows
+            terminal.say(f"would build {made.name} with version {made.version} from {rows:,} rows of {PRODUCTS[name].anchor}")
         return DONE
     if options.part is not None:
-        return _predict_share(options, lake)
-    record: dict[str, object] = {}
+        return _predict_share(options, lake, names)
     with (
         writing(lake.storage, "predict") as writer,
         cluster(options.profile) as at,
         logged(lake.storage, "predict", at) as run,
     ):
-        changed = publish_predictions(lake, options.model, options.bundle, run, record, writer)
-    terminal.say(f"{record['partitions_made']} partitions made, {record['partitions_kept']} kept")
-    terminal.say(f"published: {', '.join(changed) if changed else 'nothing new'}")
+        for name in names:
+            record: dict[str, object] = {}
+            changed = publish_product(open_lake(lake.storage.root), name, options.bundle, run, record, writer)
+            terminal.say(f"{name}: {record['partitions_made']} partitions made, {record['partitions_kept']} kept")
+            terminal.say(f"published: {', '.join(changed) if changed else 'nothing new'}")
     return DONE
 
 
-def _predict_share(options: argparse.Namespace, lake: Lake) -> int:
+def _predict_share(options: argparse.Namespace, lake: Lake, names: Sequence[str]) -> int:
     """Make one element's share of the partitions of a job array."""
     part = part_of(options.part)
     with (
@@ -203,9 +212,20 @@ def _predict_share(options: argparse.Namespace, lake: Lake) -> int:
         cluster(options.profile) as at,
         logged(lake.storage, f"predict-{part[0]}-of-{part[1]}", at) as run,
     ):
-        outcome = predict_partitions(lake, options.model, bundle=options.bundle, run=run, part=part)
-    terminal.say(f"{options.model}, part {options.part}: {outcome.reduced} partitions made, {outcome.reused} kept")
-    terminal.say(f"when all elements have: gaialake --lake {lake.storage.root} predict {options.model}")
+        for name in names:
+            outcome = predict_partitions(lake, name, bundle=options.bundle, run=run, part=part)
+            terminal.say(f"{name}, part {options.part}: {outcome.reduced} partitions made, {outcome.reused} kept")
+    terminal.say(f"when all elements have: gaialake --lake {lake.storage.root} predict {' '.join(options.models)}")
+    return DONE
+
+
+def report(options: argparse.Namespace) -> int:
+    """Write the pages of trained translators."""
+    from jobs.translator_report import translator_report
+
+    lake = opened(options)
+    for name in named(options.models):
+        terminal.say(f"{lake.storage.root}/{translator_report(lake, name)}")
     return DONE
 
 
@@ -218,7 +238,7 @@ def nightly(options: argparse.Namespace) -> int:
         opened_for_night(options),
         profile=options.profile,
         fetch=chosen,
-        train_models=options.train or [],
+        train_models=named(options.train or []),
         dry_run=options.dry_run,
     )
 
@@ -256,9 +276,9 @@ def _wanted(lake: Lake, *, save: bool = True, held: bool = False) -> list[Manife
         if step.state == WAITING:
             terminal.say(f"{step.table}: waiting: {step.why}")
     found = [read_manifest(lake.storage, step.table, step.build) for step in steps if step.rows is not None]
-    for model in MODELS if ANCHOR in lake.published else ():
-        table, build = predictions_name(model), predictions_build(lake, model)
-        if build is not None and build in builds(lake.storage, table):
-            found.append(read_manifest(lake.storage, table, build))
+    for one in PRODUCTS.values():
+        build = wanted_build(lake, one.name)
+        if build is not None and build in builds(lake.storage, one.table):
+            found.append(read_manifest(lake.storage, one.table, build))
     taken_back = {} if held else held_builds(read_catalog(lake.storage))
     return [one for one in found if taken_back.get(one.table) != one.build]

@@ -3,24 +3,24 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
-from jobs.forecast_derived import computed, predictions
+from jobs.forecast_derived import computed, made
 from jobs.forecast_files import made_of_files
 from jobs.inventory import Inventory
 from jobs.plan import FRESH, HELD, WAITING, SurveyPlan
+from jobs.products import PRODUCTS
 from jobs.table_plan import TablePlan, as_built
-from jobs.training import INPUTS, MODELS
 from lake.errors import listing
 
 
 def forecast(inventory: Inventory, plans: Sequence[SurveyPlan], *, train: Collection[str] = ()) -> list[TablePlan]:
-    """Return the plan of every table of these surveys, and of the predictions of every current bundle.
+    """Return the plan of every table of these surveys, and of every product that has rules or a current bundle.
 
     Parameters
     ----------
     plans
         From `jobs.plan.plan_with`: sources before what stands on them.
     train
-        Models that will be trained before they predict.
+        Products that will be trained before they are made.
     """
     found: dict[str, TablePlan] = {}
     for one in plans:
@@ -30,15 +30,20 @@ def forecast(inventory: Inventory, plans: Sequence[SurveyPlan], *, train: Collec
             else:
                 found[step.table] = made_of_files(inventory, one, step)
     tables = {name: one for name, one in found.items() if one.state not in (WAITING, HELD)}
-    for name in INPUTS:
-        if name not in tables and name in inventory.published:
-            tables[name] = _built(inventory, name, inventory.published[name])
-    made = [held for model in MODELS if (held := predictions(inventory, model, tables, train)) is not None]
-    lacking = [name for name in INPUTS if name in found and found[name].state == WAITING]
-    if lacking:
-        why = f"waits for {listing(lacking)}, from which it is made"
-        made = [replace(held, state=WAITING, why=why, partitions=()) for held in made]
-    return [*found.values(), *made]
+    for product in PRODUCTS.values():
+        for name in product.inputs:
+            if name not in tables and name in inventory.published:
+                tables[name] = _built(inventory, name, inventory.published[name])
+        held = made(inventory, product, tables, train)
+        if held is None:
+            continue
+        lacking = [name for name in product.inputs if name in found and found[name].state == WAITING]
+        if lacking:
+            held = replace(held, state=WAITING, why=f"waits for {listing(lacking)}, from which it is made", partitions=())
+        found[product.table] = held
+        if held.state not in (WAITING, HELD):
+            tables[product.table] = held
+    return list(found.values())
 
 
 def _source(inventory: Inventory, one: SurveyPlan, found: Mapping[str, TablePlan]) -> TablePlan | None:

@@ -1,15 +1,14 @@
-"""Forecast the partitions of tables that are made of other tables: values computed at sources, and predictions of models."""
+"""Forecast the partitions of tables that are made of other tables: values computed at sources, and products."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from jobs.inference import predictions_name
 from jobs.inventory import Inventory
 from jobs.plan import BUILT, CHECKED, FRESH, HELD, STALE, Step, SurveyPlan
+from jobs.product import Product, current_version
 from jobs.table_plan import OPEN, PartitionPlan, TablePlan, as_built
-from jobs.training import INPUTS, current_bundle
 from jobs.why import why_predicted
 from lake.build import derivation
 from lake.derive import build_of, content_of, overlapping
@@ -17,11 +16,8 @@ from lake.errors import listing
 from lake.manifest import Manifest, Partition, files_there
 from lake.parquet import row_bytes
 from lake.partition import Ids
-from lake.pretrain import ANCHOR, SOURCES
 
 _NAMED = 3
-# An id, two errors and a count, beside the embedding.
-_PREDICTED_BYTES = 18
 _TO_TRAIN = "to be trained"
 
 
@@ -58,57 +54,50 @@ def computed(inventory: Inventory, one: SurveyPlan, step: Step, source: TablePla
     return replace(plan, partitions=parts, files=one.files, exact=source.exact)
 
 
-def predictions(inventory: Inventory, model: str, upstream: Mapping[str, TablePlan], train: Collection[str]) -> TablePlan | None:
-    """Return the plan of a model's predictions on the tables as they will be published; None if there will be none.
+def made(inventory: Inventory, one: Product, upstream: Mapping[str, TablePlan], train: Collection[str]) -> TablePlan | None:
+    """Return the plan of a product made of the tables as they will be published; None if there will be none.
 
     Parameters
     ----------
     train
-        Models that will be trained first, so that their bundle is not known yet.
+        Products that will be trained first, so that their bundle is not known yet.
     """
-    bundle = _TO_TRAIN if model in train else current_bundle(inventory.storage, model)
-    tables = tuple(upstream[name] for name in SOURCES if name in INPUTS and name in upstream)
-    if bundle is None or ANCHOR not in upstream:
+    known = current_version(inventory.storage, one)
+    to_train = one.name in train and one.learning is not None
+    version = _TO_TRAIN if to_train else known
+    tables = tuple(upstream[name] for name in one.inputs if name in upstream)
+    if version is None or one.anchor not in upstream:
         return None
-    name = predictions_name(model)
-    builds = {one.table: one.build for one in tables}
-    build = build_of(name, bundle, inventory.grid, builds)
-    published = inventory.published.get(name)
-    state, why, manifest = _state(inventory, name, build)
-    plan = TablePlan(name, state, why, build, published)
+    builds = {held.table: held.build for held in tables}
+    build = build_of(one.table, version, inventory.grid, builds)
+    state, why, manifest = _state(inventory, one.table, build)
+    plan = TablePlan(one.table, state, why, build, inventory.published.get(one.table))
     if state != STALE:
         return replace(plan, partitions=as_built(manifest) if manifest else ())
-    latest = inventory.latest(name)
+    latest = inventory.latest(one.table)
     if not why:
-        why = "; ".join(why_predicted(bundle, inventory.grid, builds, latest)) if latest else "never predicted"
-    version = None if bundle == _TO_TRAIN else bundle
-    parts = _partitions(inventory, _Recipe(name, version, tables, why, _width(inventory, model, version)))
-    return replace(plan, why=why, partitions=parts, exact=all(one.exact for one in tables))
+        why = "; ".join(why_predicted(version, inventory.grid, builds, latest)) if latest else "never made"
+    final = None if to_train else version
+    parts = _partitions(inventory, _Recipe(one.table, final, tables, why, one.width(inventory.storage, final)))
+    return replace(plan, why=why, partitions=parts, exact=all(held.exact for held in tables))
 
 
 def _state(inventory: Inventory, table: str, build: str) -> tuple[str, str, Manifest | None]:
-    """Return state, reason and manifest of a build of predictions; no reason if it was never made."""
+    """Return state, reason and manifest of a build of a product; no reason if it was never made."""
     manifest = inventory.manifest(table, build) if build in inventory.builds(table) else None
     published = inventory.published.get(table) == build
     if inventory.held.get(table) == build and not published:
-        return HELD, "taken back by a roll-back; made and published again when its bundle or tables have changed", manifest
+        return HELD, "taken back by a roll-back; made and published again when its bundle, rules or tables have changed", manifest
     if manifest is None:
         return STALE, "", None
     gone = inventory.gone(manifest)
     if gone:
         return STALE, f"{len(gone)} of its files are gone ({gone[0]})", manifest
     if manifest.checks is None:
-        return BUILT, "predicted, not checked", manifest
+        return BUILT, "made, not checked", manifest
     if published:
-        return FRESH, "bundle and tables are those of the published build", manifest
-    return CHECKED, "predicted and checked, not published", manifest
-
-
-def _width(inventory: Inventory, model: str, bundle: str | None) -> float:
-    """Return the bytes of a row of predictions, by the size of the bundle's embedding."""
-    key = f"models/{model}/{bundle}/bundle.json"
-    held = inventory.storage.read_json(key) if bundle and inventory.storage.exists(key) else {}
-    return _PREDICTED_BYTES + 4 * int(held.get("config", {}).get("embedding", 0))
+        return FRESH, "bundle or rules, and tables, are those of the published build", manifest
+    return CHECKED, "made and checked, not published", manifest
 
 
 def _partitions(inventory: Inventory, recipe: _Recipe) -> tuple[PartitionPlan, ...]:

@@ -12,9 +12,9 @@ from jobs.lock import writing
 from jobs.model_steps import models_to_do, run_models
 from jobs.night import DONE, Night, recorded
 from jobs.plan import HELD, STALE, WAITING, SurveyPlan, plan_with
+from jobs.products import learning
 from jobs.show_plan import NO_FILES, show_plan, whole_plan
 from jobs.terminal import say
-from jobs.training import require_model
 from lake.build import build_survey
 from lake.errors import LakeError
 from lake.ingest import Runner
@@ -54,7 +54,7 @@ def nightly(
         first, then the error names them. `BusyError` if another writer is at work.
     """
     for model in train_models:
-        require_model(model)
+        learning(model)
     if dry_run:
         _show_fetch(lake, fetch)
         todo = models_to_do(lake, train_models)

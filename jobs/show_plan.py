@@ -7,9 +7,9 @@ from typing import Any
 from jobs.forecast import forecast
 from jobs.inventory import Inventory
 from jobs.plan import FRESH, STALE, plan_with
+from jobs.products import PRODUCTS
 from jobs.table_plan import OPEN, TablePlan, total_read
 from jobs.terminal import counted, say, size, table
-from jobs.training import INPUTS
 from lake.errors import LakeError, listing
 from lake.root import Lake
 
@@ -32,18 +32,23 @@ def whole_plan(
     Parameters
     ----------
     only
-        Surveys, if not all; predictions are then left out.
+        Surveys, if not all; products are then left out.
     train
-        Models that are to be trained.
+        Products that are to be trained.
     todo
-        What models would do on the published tables, in words: one that has no need to be trained is not.
+        What would be done with products on the published tables, in words: one that has no need to be trained is not.
     quiet
         Whether to show no progress of hashing raw files that were touched.
     """
     inventory = Inventory(lake, quiet=quiet)
     plans = plan_with(inventory, only, excusing=only is None)
-    moved = any(step.table in INPUTS and inventory.published.get(step.table) != step.build for one in plans for step in one.steps)
-    trained = [model for model in train if moved or any(line.startswith(f"train {model}") for line in todo)]
+    moved = {step.table for one in plans for step in one.steps if inventory.published.get(step.table) != step.build}
+    trained = [
+        name
+        for name in train
+        if (held := PRODUCTS[name].learning)
+        and (moved.intersection(held.needs + PRODUCTS[name].inputs) or any(line.startswith(f"train {name}:") for line in todo))
+    ]
     found = forecast(inventory, plans, train=trained)
     return found if only is None else [one for one in found if any(one.table in held.survey.tables for held in plans)]
 

@@ -80,7 +80,8 @@ def _all_star(plan: Plan) -> _AllStar:
     snr = np.maximum(3.0, 130.0 * 10.0 ** (-0.15 * (rows.stars.magnitudes[:, 0] - 12.0)) * np.exp(draw[:, 0] - 0.5))
     best = np.zeros(plan.stars.number.size)
     np.maximum.at(best, at, snr)
-    labels = measured(rows, SCALES["apogee_dr17"], normals(plan.seed, "apogee labels", 0, (len(at), NOISES)))
+    size = _size(snr)[:, np.newaxis]
+    labels = measured(rows, SCALES["apogee_dr17"], size * normals(plan.seed, "apogee labels", 0, (len(at), NOISES)))
     suspect, failed = draw[:, 1] < 0.03, draw[:, 17] < 0.01
     starflag = bits(draw[:, 2:], (9, 0.08), (10, 0.05), (11, 0.05), (2, 0.04), (3, 0.01), (23, 0.01))
     starflag |= (snr < 5.0).astype(np.int64) << 4 | suspect.astype(np.int64) << 21 | failed.astype(np.int64) << _RV_FAIL
@@ -105,6 +106,11 @@ def _all_star(plan: Plan) -> _AllStar:
         without_labels=(bad & (draw[:, 15] < 0.5)) | (draw[:, 16] < 0.02),
         draw=draw,
     )
+
+
+def _size(snr: Floats) -> Floats:
+    """Return how much larger than the average the noise of labels is at a signal-to-noise ratio: as large at 120."""
+    return (1.0 + 60.0 / snr) / 1.5
 
 
 def _fields(rows: Rows, visit: Ints) -> tuple[Texts, Ints]:
@@ -137,7 +143,7 @@ def _allstar_columns(plan: Plan) -> Columns:
         "snr": held.snr,
         "n_visits": 1 + (6 * draw[:, 18] ** 2).astype(int),
         "radial_velocity": held.velocity,
-        "radial_velocity_error": np.where(held.velocity == _FAILED, _FAILED, 0.03 + 5.0 / held.snr),
+        "radial_velocity_error": np.where(held.velocity == _FAILED, _FAILED, SCALES["apogee_dr17"].noise[4] * _size(held.snr)),
         "velocity_scatter": np.where(draw[:, 19] < 0.06, 12.0 * draw[:, 20], 0.1 * draw[:, 20]),
         "apogee_starflag": held.starflag,
         "apogee_aspcapflag": held.aspcapflag,
@@ -152,21 +158,21 @@ def _allstar_columns(plan: Plan) -> Columns:
 def _aspcap(held: _AllStar) -> dict[str, object]:
     """Return parameters and abundances with errors and flags, NaN where there is no result, a few sentinels."""
     rows, draw, gone, labels = held.rows, held.draw, held.without_labels, held.labels
-    size = 1.0 + 60.0 / held.snr
+    size, noise = _size(held.snr), SCALES["apogee_dr17"].noise
     made: dict[str, object] = {}
     values = {"teff": labels["teff"], "logg": labels["logg"], "m_h": labels["fe_h"], "alpha_m": labels["alpha"]}
-    for name, error in (("teff", 9.0), ("logg", 0.025), ("m_h", 0.008), ("alpha_m", 0.008)):
+    for name, error in (("teff", noise[0]), ("logg", noise[1]), ("m_h", noise[2]), ("alpha_m", 0.5 * noise[3])):
         value = np.where(draw[:, 23] < 0.004, -9999.0, np.where(gone, np.nan, values[name]))
         made |= {name: value, f"{name}_error": np.where(gone, np.nan, error * size)}
         made[f"apogee_{name}_flag"] = np.where(draw[:, 12] < 0.02, 1 << 8, 0)
-    made["fe_h"], made["fe_h_error"] = np.where(gone, np.nan, labels["fe_h"] - 0.01), np.where(gone, np.nan, 0.01 * size)
+    made["fe_h"], made["fe_h_error"] = np.where(gone, np.nan, labels["fe_h"] - 0.01), np.where(gone, np.nan, noise[2] * size)
     made["fe_h_flag"] = np.zeros(len(rows), dtype=np.int32)
     for k, element in enumerate(_ELEMENTS):
         value = labels[f"{_TWIN.get(element, element)}_fe"]
         edge = np.roll(draw[:, 11], k) < 0.01
         never = element in _NEVER_MEASURED
         made[f"{element}_fe"] = np.where(gone | edge | never, np.nan, value)
-        made[f"{element}_fe_error"] = np.where(gone, np.nan, 0.02 * size)
+        made[f"{element}_fe_error"] = np.where(gone, np.nan, noise[3] * size)
         made[f"{element}_fe_flag"] = np.where(edge, 1, 0) | (never << _CALRANGE_BAD) | np.where(np.roll(edge, 1), 1 << 8, 0)
     # Giants have no rotation velocity.
     made["vsini"] = np.where(gone | (rows.stars.logg < 3.6), np.nan, 2.0 + 10.0 * draw[:, 10])

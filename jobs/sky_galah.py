@@ -75,27 +75,35 @@ def _common(rows: Rows, draw: Floats) -> dict[str, object]:
     }
 
 
-def _parameters(labels: Mapping[str, Floats], failed: Flags, draw: Floats) -> dict[str, object]:
+def _measured(plan: Plan, survey: str, rows: Rows, draw: Floats) -> tuple[dict[str, Floats], dict[str, Floats]]:
+    """Return labels with their noise, and the sizes of that noise, 0.6 to 1.6 times the survey's from row to row."""
+    size, scale = 0.6 + draw[:, 5], SCALES[survey]
+    noise = size[:, np.newaxis] * normals(plan.seed, f"{survey.replace('_', ' ')} labels", 0, (len(rows), NOISES))
+    errors = dict(zip(("teff", "logg", "fe_h", "x_fe", "velocity"), np.outer(scale.noise, size), strict=True))
+    return measured(rows, scale, noise), errors
+
+
+def _parameters(labels: Mapping[str, Floats], errors: Mapping[str, Floats], failed: Flags, draw: Floats) -> dict[str, object]:
     """Return teff, logg, fe_h and velocity with errors: half of the failed fits have no value, half a wrong one."""
     made: dict[str, object] = {}
-    for name, error in (("teff", 80.0), ("logg", 0.12), ("fe_h", 0.07)):
-        wrong = labels[name] + np.where(failed, 20.0 * error * (draw[:, 3] - 0.5), 0.0)
+    for name in ("teff", "logg", "fe_h"):
+        wrong = labels[name] + np.where(failed, 20.0 * errors[name] * (draw[:, 3] - 0.5), 0.0)
         made[name] = np.where(failed & (draw[:, 4] < 0.5), np.nan, wrong)
-        made[f"{name}_error"] = np.where(failed & (draw[:, 4] < 0.5), np.nan, error * (0.7 + draw[:, 5]))
+        made[f"{name}_error"] = np.where(failed & (draw[:, 4] < 0.5), np.nan, errors[name])
     unmeasured = draw[:, 6] < 0.02
     made["radial_velocity"] = np.where(unmeasured, np.nan, labels["velocity"])
-    made["radial_velocity_error"] = np.where(unmeasured, np.nan, 0.1 + 0.4 * draw[:, 7])
+    made["radial_velocity_error"] = np.where(unmeasured, np.nan, errors["velocity"])
     return made
 
 
 def _dr4_columns(plan: Plan) -> Columns:
     """Return the rows of GALAH DR4 under canonical names, as its file holds them."""
     rows, draw = _rows(plan, galah_stars(plan), "galah dr4")
-    labels = measured(rows, SCALES["galah_dr4"], normals(plan.seed, "galah dr4 labels", 0, (len(rows), NOISES)))
+    labels, errors = _measured(plan, "galah_dr4", rows, draw)
     failed = draw[:, 8] < 0.015
     flag = bits(draw[:, 9:], (0, 0.01), (2, 0.03), (3, 0.01), (4, 0.02), (8, 0.03), (11, 0.04), (13, 0.01))
     columns = {"source_id": without_ids(rows.stars.source_id, draw[:, 17], 0.005, (-1, 0)), **_common(rows, draw)}
-    columns |= _parameters(labels, failed, draw) | {
+    columns |= _parameters(labels, errors, failed, draw) | {
         "galah_flag_sp": flag | failed.astype(np.int64) << _NOT_CONVERGED_DR4,
         "galah_flag_sp_fit": np.zeros(len(rows), dtype=np.int64),
         "galah_flag_red": bits(draw[:, 18:], (0, 0.02)),
@@ -113,7 +121,7 @@ def _dr4_columns(plan: Plan) -> Columns:
         rare = 0.5 if name.removesuffix("_fe") in _RARE else 0.05
         limit, none, issue = chance < 0.4 * rare, (chance > 0.4 * rare) & (chance < rare), chance > 0.985
         columns |= {name: np.where(none, np.nan, labels[name] + np.where(limit, 0.6, 0.0))}
-        columns |= {f"{name}_error": np.where(none, np.nan, 0.05 + 0.1 * draw[:, 27])}
+        columns |= {f"{name}_error": np.where(none, np.nan, errors["x_fe"])}
         columns |= {f"{name}_flag": np.select([limit, none, issue], [1, 2, 32], 0)}
     return columns
 
@@ -123,11 +131,11 @@ def _dr3_columns(plan: Plan) -> Columns:
     stars = galah_stars(plan)
     earlier = uniforms(plan.seed, "galah dr3 stars", 0, (len(plan.stars), 1))[stars, 0] < _DR3_SHARE
     rows, draw = _rows(plan, stars[earlier], "galah dr3")
-    labels = measured(rows, SCALES["galah_dr3"], normals(plan.seed, "galah dr3 labels", 0, (len(rows), NOISES)))
+    labels, errors = _measured(plan, "galah_dr3", rows, draw)
     failed = draw[:, 8] < 0.02
     flag = bits(draw[:, 9:], (0, 0.05), (2, 0.02), (3, 0.02), (5, 0.02), (7, 0.03), (8, 0.02), (10, 0.01))
     columns = {"source_id": without_ids(rows.stars.source_id, draw[:, 17], 0.005, (0,)), **_common(rows, draw)}
-    columns |= _parameters(labels, failed, draw) | {
+    columns |= _parameters(labels, errors, failed, draw) | {
         "galah_flag_sp": flag | failed.astype(np.int64) << _NOT_CONVERGED_DR3,
         "galah_flag_red": bits(draw[:, 18:], (0, 0.02)),
         "fe_h_flag": np.where(draw[:, 19] < 0.02, 16, 0),
@@ -141,7 +149,7 @@ def _dr3_columns(plan: Plan) -> Columns:
         chance, rare = np.roll(draw[:, 26], 7 * k), 0.6 if element in _RARE else 0.04
         none, limit = (chance < rare) | (element in _NEVER), chance > 0.97
         columns |= {name: np.where(none, np.nan, value + np.where(limit, 0.6, 0.0))}
-        columns |= {f"{name}_error": np.where(none, np.nan, 0.05 + 0.1 * draw[:, 27])}
+        columns |= {f"{name}_error": np.where(none, np.nan, errors["x_fe"] * (0.5 if element == "alpha" else 1.0))}
         columns |= {f"{name}_flag": np.select([none, limit], [32, 1], 0)}
     return columns
 

@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 import pyarrow as pa
 
-from jobs.sky_observed import NULL, Visits, gone, labels, noise, one_file, positions, share, signal, visits
+from jobs.sky_observed import NULL, SCALES, Visits, gone, labels, noise, one_file, positions, share, signal, visits
 from jobs.sky_plan import File, Plan
 from jobs.sky_population import Floats, Stars
+from jobs.sky_spectroscopy import bent, truth
 from jobs.sky_xp import Columns
 
 _SHARE = 0.05
@@ -22,6 +23,7 @@ _FAINTEST = 18.0  # G [mag]
 _ID_WIDTH = 36
 _METAL_POOR, _LI_ROWS = -1.5, 291
 _FIBRES, _SPECTROGRAPHS = 250, 16
+ALPHA_ERROR = 0.05
 
 
 def _seen(stars: Stars, seed: int) -> Visits:
@@ -66,6 +68,11 @@ def _places(stars: Stars, seed: int, seen: Visits) -> dict[str, Floats]:
     return positions(stars, seed, "lamost_dr8", seen, np.where(stars.number[seen.star] % 2, 2000.0, 2010.0))
 
 
+def alpha(stars: Stars, true: Floats) -> Floats:
+    """Return [alpha/M] [dex] on the scale of DR8, without noise, of stars whose true one is given."""
+    return true + bent(SCALES["lamost_dr8"].bends, stars)["alpha"]
+
+
 def dr8_columns(stars: Stars, seed: int) -> Columns:
     """Return SYNTHETIC spectra of DR8: hot stars at the limit of its pipeline, -9999 where something is missing."""
     seen = _seen(stars, seed)
@@ -76,6 +83,7 @@ def dr8_columns(stars: Stars, seed: int) -> Columns:
     made["radial_velocity_error"] = gone(made["radial_velocity_error"], drawn[:, 2] < -2.0, NULL)
     subclass = np.array(["M0", "K5", "G5", "F5", "A5"])[np.searchsorted([4000.0, 5200.0, 6000.0, 7300.0], stars.teff[seen.star])]
     place = _places(stars, seed, seen)
+    alpha_m = alpha(stars, truth(stars, seed).alpha)[seen.star] + ALPHA_ERROR * drawn[:, 3]
     return {
         **_identity(stars, seen),
         "lamost_designation": _designations(place),
@@ -86,8 +94,8 @@ def dr8_columns(stars: Stars, seed: int) -> Columns:
         "redshift": made["radial_velocity"] / 299_792.458,
         "redshift_error": np.full(len(seen), 2e-5),
         **made,
-        "alpha_m": gone(np.clip(-0.2 * stars.fe_h[seen.star], -0.1, 0.4) + 0.05 * drawn[:, 3], drawn[:, 4] < -1.3, NULL),
-        "alpha_m_error": gone(np.full(len(seen), 0.05), drawn[:, 4] < -1.3, NULL),
+        "alpha_m": gone(alpha_m, drawn[:, 4] < -1.3, NULL),
+        "alpha_m_error": gone(np.full(len(seen), ALPHA_ERROR), drawn[:, 4] < -1.3, NULL),
         # A copy of Gaia DR2's magnitude, which some targets lack.
         "survey_g_mag": gone(stars.magnitudes[seen.star, 0] + 0.01 * drawn[:, 5], drawn[:, 6] < -1.8, NULL),
     }
@@ -149,18 +157,18 @@ def value_added_columns(stars: Stars, seed: int) -> Columns:
     made = labels(stars, seed, "lamost_gaia", seen, signal(stars, seen, drawn, at_ten=350.0))
     giant = stars.logg[seen.star] < 3.5
     place = _places(stars, seed, seen)
-    metal, alpha = stars.fe_h[seen.star] + 0.02, np.clip(-0.2 * stars.fe_h[seen.star], -0.1, 0.4)
+    metal = stars.fe_h[seen.star] + 0.02
     on_apogee = {
         "m_h": (metal, 0.05),
-        "alpha_fe": (alpha, 0.03),
+        "alpha_fe": (truth(stars, seed).alpha[seen.star], 0.03),
         "c_fe": (np.full(len(seen), -0.1), 0.08),
         "n_fe": (np.full(len(seen), 0.2), 0.08),
         "logg_apogee_scale": (stars.logg[seen.star] - 0.04, 0.06),
         "fe_h_apogee_scale": (metal, 0.05),
     }
     columns = {"source_id": stars.source_id[seen.star], **place, **made}
-    for i, (name, (truth, error)) in enumerate(on_apogee.items()):
-        columns[name] = gone(truth + error * drawn[:, i], ~giant & (drawn[:, 6] > 0.5), NULL)
+    for i, (name, (value, error)) in enumerate(on_apogee.items()):
+        columns[name] = gone(value + error * drawn[:, i], ~giant & (drawn[:, 6] > 0.5), NULL)
         columns[f"{name}_error"] = gone(np.full(len(seen), error), ~giant & (drawn[:, 6] > 0.5), -99999.0)
     return columns
 

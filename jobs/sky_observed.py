@@ -14,6 +14,7 @@ import numpy as np
 from jobs.sky_plan import File, Plan
 from jobs.sky_population import Flags, Floats, Ints, Stars, normals, uniforms
 from jobs.sky_source import source_columns
+from jobs.sky_spectroscopy import STRAIGHT, Bends, bent, motion, plain
 from jobs.sky_xp import Columns
 
 NULL = -9999.0
@@ -36,6 +37,8 @@ class Scale:
         Offsets [K, dex, dex, km/s], survey minus truth.
     errors
         Standard errors of the four at a signal-to-noise ratio of 100 and above; they grow as it falls.
+    bends
+        What no offset takes away.
     """
 
     teff: float
@@ -43,10 +46,18 @@ class Scale:
     fe_h: float
     velocity: float
     errors: tuple[float, float, float, float]
+    bends: Bends = STRAIGHT
 
 
 SCALES: Mapping[str, Scale] = {
-    "lamost_dr8": Scale(-40.0, 0.05, -0.04, -4.5, (35.0, 0.06, 0.04, 4.0)),
+    "lamost_dr8": Scale(
+        -40.0,
+        0.05,
+        -0.04,
+        -4.5,
+        (35.0, 0.06, 0.04, 4.0),
+        Bends(dwarfs=-70.0, giants=60.0, clump=0.12, cool=0.10, poor=0.10, pulled=0.6, wave=0.06, convection=1.5),
+    ),
     "lamost_hotpayne": Scale(120.0, 0.03, -0.05, 0.0, (150.0, 0.05, 0.08, 5.0)),
     "lamost_gaia": Scale(-15.0, 0.02, 0.03, -1.0, (45.0, 0.07, 0.05, 4.0)),
     "li2022": Scale(50.0, -0.10, -0.08, 0.3, (80.0, 0.15, 0.10, 0.5)),
@@ -114,16 +125,26 @@ def signal(stars: Stars, seen: Visits, drawn: Floats, *, at_ten: float) -> Float
     return at_ten * 10.0 ** (-0.2 * (stars.magnitudes[seen.star, 0] - 10.0)) * np.exp(0.2 * drawn[:, 0])
 
 
+def on_scale(stars: Stars, survey: str, velocity: Floats) -> dict[str, Floats]:
+    """Return Teff, logg, [Fe/H] and velocity on the survey's scale, without noise, one per star of true `velocity`."""
+    scale = SCALES[survey]
+    bend = bent(scale.bends, stars)
+    return {
+        "teff": stars.teff + scale.teff + bend["teff"],
+        "logg": stars.logg + scale.logg + bend["logg"],
+        "fe_h": stars.fe_h + scale.fe_h + bend["fe_h"],
+        "radial_velocity": velocity + scale.velocity + bend["velocity"],
+    }
+
+
 def labels(stars: Stars, seed: int, survey: str, seen: Visits, snr: Floats) -> dict[str, Floats]:
     """Return Teff, logg, [Fe/H] and velocity with their errors, on the survey's scale."""
     scale, drawn = SCALES[survey], noise(stars, seed, f"{survey} labels", seen)
-    truth = {"teff": stars.teff, "logg": stars.logg, "fe_h": stars.fe_h, "radial_velocity": _velocity(stars, seed)}
-    offsets = (scale.teff, scale.logg, scale.fe_h, scale.velocity)
     worse = np.maximum(1.0, 100.0 / np.maximum(snr, 5.0)) ** 0.7
     columns: dict[str, Floats] = {}
-    for i, (name, values) in enumerate(truth.items()):
+    for i, (name, values) in enumerate(on_scale(stars, survey, _velocity(stars, seed)).items()):
         error = scale.errors[i] * worse * np.exp(0.1 * drawn[:, i])
-        measured = values[seen.star] + offsets[i] + error * drawn[:, 4 + i]
+        measured = values[seen.star] + error * drawn[:, 4 + i]
         columns[name] = np.clip(measured, *_GRID[name]) if name in _GRID else measured
         columns[f"{name}_error"] = error
     return columns
@@ -164,10 +185,9 @@ def one_file(name: str, dialect: str, columns: Callable[[Stars, int], Columns]) 
 
 
 def _velocity(stars: Stars, seed: int) -> Floats:
-    """Return Gaia's velocity where it has one; the others' are known to nobody else."""
-    gaia = source_columns(stars, seed)["radial_velocity"]
-    known = np.asarray(gaia.is_valid())
-    return np.where(known, _filled(gaia), 40.0 * normals(seed, "velocity", 0, (len(stars), 1))[:, 0])
+    """Return the velocities that other surveys see as well: Gaia's where it has one."""
+    gaia = plain(source_columns(stars, seed)["radial_velocity"])
+    return np.where(np.isfinite(gaia), gaia, motion(stars, seed))
 
 
 def _filled(values: Any) -> Floats:

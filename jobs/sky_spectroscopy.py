@@ -2,7 +2,7 @@
 
 Nothing here is a measurement. Ages, alpha and single elements follow from a star's [Fe/H] with some spread, so that the
 thick disc is old and rich in alpha, and [C/N] of giants tells their age. A survey's label is the true one, moved by the
-survey's `Scale`, plus noise.
+survey's `Scale` and bent by its `Bends`, plus noise.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,8 +26,59 @@ _GAIA = ("phot_g_mean_mag", "radial_velocity")
 
 
 @dataclass(frozen=True)
+class Bends:
+    """How far a survey's labels are bent, as those of two pipelines are against each other; 0 is straight.
+
+    Dwarfs turn into giants at logg 3.7, within some 0.5 dex, for there are subgiants.
+
+    Attributes
+    ----------
+    dwarfs, giants
+        Height of a step of Teff at 5250 K [K]: this much less on its cool side, this much more on its hot side.
+    clump, cool
+        Height of the bumps of logg at the red clump, 2.45 +- 0.15, and of dwarfs cooler than 4800 K [dex].
+    poor
+        What [Fe/H] has too much below -0.9, where templates are few [dex].
+    pulled
+        Part of a wrong logg by which [Fe/H] is wrong as well, as one fit finds both.
+    wave
+        Amplitude with which [alpha/M] and [X/Fe] of alpha elements go up and down every 1100 K [dex].
+    convection
+        Amplitude of the velocity shift: the Sun's kind is moved one way, hotter and cooler stars the other, the more so the
+        smaller a star is [km/s].
+    """
+
+    dwarfs: float = 0.0
+    giants: float = 0.0
+    clump: float = 0.0
+    cool: float = 0.0
+    poor: float = 0.0
+    pulled: float = 0.0
+    wave: float = 0.0
+    convection: float = 0.0
+
+
+STRAIGHT = Bends()
+
+
+def bent(bends: Bends, stars: Stars) -> dict[str, Floats]:
+    """Return what bends add to the true teff [K], logg, fe_h, alpha [dex] and velocity [km/s], one entry per star."""
+    teff, logg = stars.teff, stars.logg
+    dwarf = 1.0 / (1.0 + np.exp(-(logg - 3.7) / 0.15))
+    cool = dwarf / (1.0 + np.exp((teff - 4800.0) / 80.0))
+    gravity = bends.clump * np.exp(-0.5 * ((logg - 2.45) / 0.15) ** 2) + bends.cool * cool
+    return {
+        "teff": (bends.dwarfs * dwarf + bends.giants * (1.0 - dwarf)) * np.tanh((teff - 5250.0) / 150.0),
+        "logg": gravity,
+        "fe_h": 0.5 * bends.poor * (1.0 - np.tanh((stars.fe_h + 0.9) / 0.15)) + bends.pulled * gravity,
+        "alpha": bends.wave * np.sin(2.0 * np.pi * (teff - 4700.0) / 1100.0),
+        "velocity": bends.convection * np.cos(2.0 * np.pi * (teff - 5777.0) / 1400.0) * np.tanh(logg - 2.0),
+    }
+
+
+@dataclass(frozen=True)
 class Scale:
-    """How a survey's labels differ from the true ones: ``true + zero + tilt * (true - pivot)``, and its noise.
+    """How a survey's labels differ from the true ones: ``true + zero + tilt * (true - pivot) + bend``, and its noise.
 
     Attributes
     ----------
@@ -36,7 +87,10 @@ class Scale:
     alpha, velocity
         Zero point of [alpha/M] and of every [X/Fe] [dex], and of the velocity [km/s].
     noise
-        Scatter of teff [K], logg, fe_h, [X/Fe] [dex] and velocity [km/s].
+        Scatter of teff [K], logg, fe_h, [X/Fe] [dex] and velocity [km/s] of a star of average quality; [alpha/M] has half
+        that of [X/Fe].
+    bends
+        What no zero point and no tilt takes away.
     """
 
     teff: tuple[float, float]
@@ -45,14 +99,31 @@ class Scale:
     alpha: float
     velocity: float
     noise: tuple[float, float, float, float, float]
+    bends: Bends = STRAIGHT
 
 
-# About as large as real surveys differ from each other; homogenisation has to find them.
+# About as large as real surveys differ from each other; homogenisation has to find them. The reference base is straight.
 SCALES: Mapping[str, Scale] = {
-    "apogee_dr17": Scale((-35.0, 0.02), (0.03, 0.02), (0.03, -0.04), 0.02, 0.0, (25.0, 0.04, 0.02, 0.03, 0.1)),
+    "apogee_dr17": Scale((-35.0, 0.02), (0.03, 0.02), (0.01, -0.02), 0.02, 0.0, (25.0, 0.04, 0.02, 0.03, 0.1)),
     "apogee_astronn_dr17": Scale((-20.0, 0.01), (0.05, 0.0), (0.02, -0.08), 0.01, 0.0, (30.0, 0.05, 0.03, 0.04, 0.1)),
-    "galah_dr4": Scale((45.0, -0.01), (-0.05, 0.03), (-0.06, 0.02), -0.02, 0.15, (50.0, 0.08, 0.05, 0.06, 0.3)),
-    "galah_dr3": Scale((20.0, -0.03), (-0.02, 0.05), (-0.10, 0.04), -0.04, -0.1, (70.0, 0.12, 0.07, 0.08, 0.3)),
+    "galah_dr4": Scale(
+        (45.0, -0.01),
+        (-0.05, 0.03),
+        (-0.06, 0.02),
+        -0.02,
+        0.15,
+        (50.0, 0.08, 0.05, 0.06, 0.3),
+        Bends(dwarfs=-60.0, giants=45.0, clump=-0.10, cool=0.12, poor=0.09, pulled=0.6, wave=0.06, convection=-0.25),
+    ),
+    "galah_dr3": Scale(
+        (20.0, -0.03),
+        (-0.02, 0.05),
+        (-0.10, 0.04),
+        -0.04,
+        -0.1,
+        (70.0, 0.12, 0.07, 0.08, 0.3),
+        Bends(dwarfs=80.0, giants=-60.0, clump=0.13, cool=-0.12, poor=0.12, pulled=0.8, wave=0.08, convection=0.35),
+    ),
     "gaia_dr3_gspspec": Scale((-60.0, 0.03), (-0.30, 0.10), (-0.08, -0.05), 0.03, 0.0, (90.0, 0.18, 0.10, 0.10, 0.5)),
     "labels": Scale((15.0, 0.0), (0.0, 0.0), (-0.02, 0.0), 0.0, 0.0, (80.0, 0.10, 0.08, 0.08, 1.0)),
 }
@@ -133,10 +204,15 @@ def rows_of(plan: Plan, at: Ints) -> Rows:
         for name in ELEMENTS:
             elements[name][here] = true.elements[name][local]
     stars = Stars(**{one.name: getattr(plan.stars, one.name)[at] for one in fields(Stars)})
-    spread = np.select([stars.fe_h < -1.0, stars.fe_h < -0.4], [120.0, 55.0], 30.0)
-    unknown = spread * normals(plan.seed, "motion", 0, (len(plan.stars), 1))[at, 0]
-    velocity = np.where(np.isfinite(velocity), velocity, unknown)
+    velocity = np.where(np.isfinite(velocity), velocity, motion(plan.stars, plan.seed)[at])
     return Rows(at, stars, Truth(age, alpha, elements), velocity, g_mag)
+
+
+def motion(stars: Stars, seed: int) -> Floats:
+    """Return the velocities [km/s] of stars that follow one another in number, for those of which Gaia has none."""
+    first = int(stars.number[0]) if len(stars) else 0
+    spread = np.select([stars.fe_h < -1.0, stars.fe_h < -0.4], [120.0, 55.0], 30.0)
+    return np.asarray(spread * normals(seed, "motion", first, (len(stars), 1))[:, 0])
 
 
 def plain(values: Any) -> Floats:
@@ -171,16 +247,17 @@ def measured(rows: Rows, scale: Scale, noise: Floats) -> dict[str, Floats]:
     Parameters
     ----------
     noise
-        Standard normal numbers, (rows, `NOISES`).
+        Normal numbers, (rows, `NOISES`): of standard deviation 1, or larger for rows that are worse than the average.
     """
-    made = {}
+    made, bend = {}, bent(scale.bends, rows.stars)
     for k, name in enumerate(("teff", "logg", "fe_h")):
         true, (zero, tilt) = np.asarray(getattr(rows.stars, name)), getattr(scale, name)
-        made[name] = true + zero + tilt * (true - _PIVOT[name]) + scale.noise[k] * noise[:, k]
-    made["alpha"] = rows.truth.alpha + scale.alpha + 0.5 * scale.noise[3] * noise[:, 3]
-    made["velocity"] = rows.velocity + scale.velocity + scale.noise[4] * noise[:, 4]
+        made[name] = true + zero + tilt * (true - _PIVOT[name]) + bend[name] + scale.noise[k] * noise[:, k]
+    made["alpha"] = rows.truth.alpha + scale.alpha + bend["alpha"] + 0.5 * scale.noise[3] * noise[:, 3]
+    made["velocity"] = rows.velocity + scale.velocity + bend["velocity"] + scale.noise[4] * noise[:, 4]
     for k, (name, true) in enumerate(rows.truth.elements.items()):
-        made[f"{name}_fe"] = true + scale.alpha + scale.noise[3] * noise[:, 5 + k]
+        wave = bend["alpha"] if name in _ALPHA else 0.0
+        made[f"{name}_fe"] = true + scale.alpha + wave + scale.noise[3] * noise[:, 5 + k]
     return made
 
 

@@ -13,8 +13,13 @@ Where do I go for ...?
 - rows without source_id: `lake.standing` (`lake.crossmatch` by position, `lake.keys`); maps of dust: `lake.dust`
 - what a build is: `lake.manifest`; its audit: `lake.validate`, `lake.verify` (`lake.relation`); making it public: `lake.catalog`
   (`lake.plain`), and earlier catalogues: `lake.history`; deleting what none names: `lake.gc`
-- reading: `lake.table` (`lake.parquet`), `lake.join`, `lake.pretrain`; tables computed from tables: `lake.derive`;
-  what goes wrong: `lake.errors`
+- reading: `lake.table` (`lake.parquet`), `lake.join`; tables computed from tables: `lake.derive`; what goes wrong: `lake.errors`
+- labels of all surveys combined: `lake.homogenise` (`lake.label_sources`, `lake.advice`, `lake.ages`); translated labels in the
+  layout of their authors: `lake.cds`
+- training tables: `lake.pretrain`, `lake.finetune`; which stars are trained or tested on: `lake.split`; as files:
+  `lake.training_files` (`lake.training_columns`, `lake.hdf5_files`, `lake.hub_files`); what may be wrong with them:
+  `lake.training_audit` (`lake.training_rows`, `lake.training_checks`, `lake.training_tally`, `lake.training_spectra`,
+  `lake.training_contract`, `lake.training_repeats`, `lake.training_report`)
 """
 
 from lake.errors import LakeError

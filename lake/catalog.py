@@ -11,7 +11,9 @@ from intake.source.base import DataSource, Schema
 
 from lake.columns import column
 from lake.errors import CheckError, listing
+from lake.finetune import FINETUNE_COLUMNS, LABELLED
 from lake.history import hold, replace_catalog
+from lake.join import Join
 from lake.manifest import Manifest, files_gone, manifest_at
 from lake.plain import mend_derived, to_yaml
 from lake.pretrain import ANCHOR, COLUMNS, SOURCES
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     import dask.dataframe as dd
     import pandas as pd
 
-_DRIVER, _PRETRAIN = "lake.catalog.LakeTable", "lake.catalog.PretrainTable"
+_DRIVER, _PRETRAIN, _FINETUNE = (f"lake.catalog.{name}" for name in ("LakeTable", "PretrainTable", "FinetuneTable"))
 
 
 class _LakeSource(DataSource):  # type: ignore[misc]
@@ -118,7 +120,19 @@ class PretrainTable(_LakeSource):
 
     def _frame(self) -> "dd.DataFrame":
         opened = open_lake(self._lake)
-        return Lake(opened.storage, opened.release, opened.grid, self._tables).pretrain(wide=self._wide).to_dask()
+        return self._joined(Lake(opened.storage, opened.release, opened.grid, self._tables)).to_dask()
+
+    def _joined(self, lake: Lake) -> Join:
+        return lake.pretrain(wide=self._wide)
+
+
+class FinetuneTable(PretrainTable):
+    """Open the fine-tune table of the builds that the catalogue named when it was written (see `lake.finetune`)."""
+
+    name = "lake_finetune"
+
+    def _joined(self, lake: Lake) -> Join:
+        return lake.finetune(wide=self._wide)
 
 
 def publish(
@@ -173,10 +187,9 @@ def publish(
         return []
     sources |= {name: entry(new[name]) for name in changed}
     sources = {name: one for name, one in sources.items() if name not in gone}
-    tables = {name: sources[name]["metadata"]["manifest"] for name in SOURCES if name in sources}
-    sources.pop("pretrain", None)
-    if ANCHOR in tables:
-        sources["pretrain"] = _pretrain_entry(tables)
+    for name in ("pretrain", "finetune"):
+        sources.pop(name, None)
+    sources |= _training_entries({name: one["metadata"]["manifest"] for name, one in sources.items()})
     said: dict[str, Any] = {"former": int(held.metadata.get("serial", 0))} if held.sources else {}
     still = {name: build for name, build in held_builds(held.content).items() if name not in changed}
     if still:
@@ -218,13 +231,27 @@ def _said(one: Mapping[str, str]) -> str:
     return f"{one['type']}{unit}: {one.get('description', '')}"
 
 
-def _pretrain_entry(tables: Mapping[str, str]) -> dict[str, Any]:
+def _training_entries(manifests: Mapping[str, str]) -> dict[str, Any]:
+    """Return the entries of the training tables that can be joined of these tables (name -> key of the manifest)."""
+    if ANCHOR not in manifests:
+        return {}
+    read = {name: manifests[name] for name in SOURCES if name in manifests}
+    said = "Pretraining table: lazy left join from the XP spectra, scaled to one brightness"
+    entries = {"pretrain": _training_entry(_PRETRAIN, said, read, COLUMNS)}
+    if LABELLED in manifests:
+        said = "Fine-tune table: stars with XP spectra and combined labels, value and error of each, and what each star is for"
+        read = {LABELLED: manifests[LABELLED], **read}
+        entries["finetune"] = _training_entry(_FINETUNE, said, read, FINETUNE_COLUMNS)
+    return entries
+
+
+def _training_entry(driver: str, said: str, tables: Mapping[str, str], columns: Iterable[str]) -> dict[str, Any]:
     return {
-        "driver": _PRETRAIN,
-        "description": "Pretraining table: lazy left join from the XP spectra, scaled to one brightness",
+        "driver": driver,
+        "description": said,
         "args": {"lake": "{{ CATALOG_DIR }}", "tables": dict(tables)},
         "metadata": {
-            "columns": {name: f"{column(name).type} {column(name).unit}: {column(name).description}" for name in COLUMNS}
+            "columns": {name: f"{column(name).type} {column(name).unit}: {column(name).description}" for name in columns}
         },
     }
 
@@ -235,7 +262,7 @@ def declared_catalog() -> str:
     for survey in surveys().values():
         for table in survey.tables:
             sources[table] = _declared_entry(survey, table)
-    sources["pretrain"] = _pretrain_entry({name: manifest_key(name, "BUILD") for name in SOURCES})
+    sources |= _training_entries({name: manifest_key(name, "BUILD") for name in (*SOURCES, LABELLED)})
     content = {"metadata": {"version": 1, "title": "gaialake: declared tables, without builds"}, "sources": sources}
     return to_yaml({**content, "sources": {name: sources[name] for name in sorted(sources)}}).decode()
 

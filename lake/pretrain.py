@@ -136,10 +136,15 @@ def assemble(table: pa.Table) -> pa.Table:
     for band in ("g", "bp", "rp"):
         flux, error = (have.get(f"phot_{band}_mean_{what}") for what in ("flux", "flux_error"))
         if flux is not None and error is not None:
-            relative = pc.divide(pc.cast(error, pa.float64()), pc.if_else(pc.greater(flux, 0), flux, pa.scalar(None, flux.type)))
-            have[f"phot_{band}_mean_mag_error"] = pc.cast(pc.multiply(relative, 2.5 / np.log(10)), pa.float32())
+            have[f"phot_{band}_mean_mag_error"] = magnitude_error(flux, error)
     arrays = {name: have[name] if name in have else pa.nulls(rows, column(name).type) for name in COLUMNS}
     return pa.table({"source_id": have["source_id"], **arrays})
+
+
+def magnitude_error(flux: pa.Array, error: pa.Array) -> pa.Array:
+    """Return the standard error of a magnitude [mag] from a flux and its error; null where the flux is not positive."""
+    relative = pc.divide(pc.cast(error, pa.float64()), pc.if_else(pc.greater(flux, 0), flux, pa.scalar(None, flux.type)))
+    return pc.cast(pc.multiply(relative, 2.5 / np.log(10)), pa.float32())
 
 
 def _scale(have: Mapping[str, pa.Array], rows: int) -> tuple[np.ndarray, pa.Array]:
@@ -173,8 +178,11 @@ def _scaled(block: pa.Array, scale: np.ndarray) -> pa.Array:
 
 
 def _wide(table: pa.Table) -> pa.Table:
-    """Return the assembled table with list columns spelled out, one scalar column per element."""
-    narrow = assemble(table)
+    return spelled(assemble(table))
+
+
+def spelled(narrow: pa.Table) -> pa.Table:
+    """Return an assembled table under the names of wide tables, with one scalar column per element of a list."""
     columns = {"source_id": narrow["source_id"]}
     for name, theirs in WIDE.items():
         values = narrow[name].combine_chunks()

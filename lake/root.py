@@ -10,6 +10,7 @@ import numpy as np
 import yaml
 
 from lake.errors import LakeError, listing
+from lake.finetune import LABELLED, finetune
 from lake.join import Columns, Join, join
 from lake.manifest import LAYOUT, manifest_at
 from lake.partition import LEAF_ROWS, N_PIXELS, Grid, release_grid, split, uniform
@@ -105,6 +106,11 @@ class Lake:
             Tables to read it from; the columns of others are null, and what is made of it does not depend on them.
         """
         return pretrain({name: self.table(name) for name in SOURCES if name in self.published and name in sources}, wide=wide)
+
+    def finetune(self, *, wide: bool = False) -> Join:
+        """Return the fine-tune table as a lazy join: stars with XP spectra and combined labels (see `lake.finetune`)."""
+        names = [name for name in (LABELLED, *SOURCES) if name in self.published]
+        return finetune({name: self.table(name) for name in names}, self.storage, wide=wide)
 
 
 class _Opened(dict[str, Table]):

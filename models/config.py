@@ -91,9 +91,7 @@ class Config:
 
     def _require(self, name: str, found: float, holds: Callable[[float], bool], expected: str) -> None:
         if not (isfinite(found) and holds(found)):
-            raise ValueError(
-                f"config {self.preset!r}: {name} is {found}, expected {expected}; change the preset"
-            )
+            raise ValueError(f"config {self.preset!r}: {name} is {found}, expected {expected}; change the preset")
 
 
 _MODES = ("hide_xp", "hide_bp", "hide_rp", "hide_spans", "hide_scattered")

@@ -77,9 +77,7 @@ def gaia_features(schema: pa.Schema) -> tuple[Feature, ...]:
 
 def _magnitude(column: str, *, default_error: float, has_error: bool = True) -> Feature:
     error_column = f"{column}_error" if has_error else None
-    return Feature(
-        column, column, error_column, "photometry", default_error=default_error, reconstructed=True
-    )
+    return Feature(column, column, error_column, "photometry", default_error=default_error, reconstructed=True)
 
 
 # catwise_2021 magnitudes reach the pretrain table without errors, hence the assumed 0.03 mag.
@@ -131,9 +129,7 @@ def width(features: tuple[Feature, ...]) -> int:
 def value_names(features: tuple[Feature, ...]) -> tuple[str, ...]:
     """Name each of the D values: the feature's name, with ``[k]`` (from 0) inside a list column."""
     return tuple(
-        feature.name if feature.size == 1 else f"{feature.name}[{k}]"
-        for feature in features
-        for k in range(feature.size)
+        feature.name if feature.size == 1 else f"{feature.name}[{k}]" for feature in features for k in range(feature.size)
     )
 
 
@@ -151,9 +147,7 @@ def _per_value(features: tuple[Feature, ...], test: Callable[[Feature], bool]) -
     return np.repeat([test(f) for f in features], [f.size for f in features]).astype(bool)
 
 
-def matrices(
-    batch: Batch, features: tuple[Feature, ...]
-) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]:
+def matrices(batch: Batch, features: tuple[Feature, ...]) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]:
     """Read the features of a batch as dense matrices.
 
     Parameters
@@ -247,9 +241,7 @@ def _source_id(batch: Batch) -> NDArray[np.int64]:
     column = _column(batch, "source_id")
     found = "no such column" if column is None else f"{column.type} with {column.null_count} nulls"
     if column is None or column.type != pa.int64() or column.null_count:
-        raise ValueError(
-            f"source_id: found {found}, expected int64 without nulls; rebuild the table that feeds the model"
-        )
+        raise ValueError(f"source_id: found {found}, expected int64 without nulls; rebuild the table that feeds the model")
     return np.asarray(column.to_numpy(), dtype=np.int64)
 
 

@@ -99,9 +99,7 @@ def fit(
         If the loss or its gradient is not finite.
     """
     network = _initialised(config, scaling.features, seed).to(device)
-    run = _Run(
-        network, _optimiser(network, config), config, scaling, seed, _planned_steps(config, scaling.rows)
-    )
+    run = _Run(network, _optimiser(network, config), config, scaling, seed, _planned_steps(config, scaling.rows))
     held: list[Rows] = []
     history: list[Record] = []
     steps = 0
@@ -159,9 +157,7 @@ def _planned_steps(config: Config, rows: int) -> int:
     return config.epochs * max(1, int(np.ceil(trained / config.batch_size)))
 
 
-def _training_rows(
-    tables: Iterator[Batch], run: _Run, counts: Counter[str], held: list[Rows] | None
-) -> Iterator[Rows]:
+def _training_rows(tables: Iterator[Batch], run: _Run, counts: Counter[str], held: list[Rows] | None) -> Iterator[Rows]:
     """Yield the rows to train on, count the empty ones, and add validation rows to ``held`` if given."""
     fraction = run.config.validation_fraction
     sample = min(fraction, run.config.validation_rows / max(run.scaling.rows, 1))
@@ -224,9 +220,7 @@ def _step(run: _Run, batch: Rows, hidden: NDArray[np.bool_], rate: float) -> tup
     return total.item(), int(count.item())
 
 
-def _reconstruct(
-    network: MaskedAutoencoder, rows: Rows, hidden: NDArray[np.bool_]
-) -> tuple[Tensor, Tensor, Tensor]:
+def _reconstruct(network: MaskedAutoencoder, rows: Rows, hidden: NDArray[np.bool_]) -> tuple[Tensor, Tensor, Tensor]:
     """Rebuild rows with ``hidden`` (B, D) out of sight: reconstruction, target and variance, each (B, R)."""
     x = _tensor(rows.x, network)
     _, reconstruction = network(x, _tensor(rows.present & ~hidden, network))
@@ -254,9 +248,7 @@ def _validate(run: _Run, held: list[Rows]) -> Record:
         fixed = validation_mask(batch.source_id, features, run.config, seed=run.seed)
         masks = (fixed, fixed & ~xp, np.tile(xp, (len(batch), 1)))
         sums += [_held_out_squares(run, batch, hidden) for hidden in masks]
-    losses = {
-        name: total / n if n else None for name, (total, n) in zip(_METRICS, sums.tolist(), strict=True)
-    }
+    losses = {name: total / n if n else None for name, (total, n) in zip(_METRICS, sums.tolist(), strict=True)}
     return {"rows_validated": len(rows)} | losses
 
 
@@ -267,7 +259,5 @@ _METRICS = ("validation_loss", "validation_loss_xp_visible", "validation_loss_xp
 def _held_out_squares(run: _Run, rows: Rows, hidden: NDArray[np.bool_]) -> tuple[float, float]:
     reconstruction, target, variance = _reconstruct(run.network, rows, hidden)
     counted = _targets(rows.present & hidden, run.network)
-    total, count = weighted_squares(
-        reconstruction, target, variance, counted, error_floor=run.config.error_floor
-    )
+    total, count = weighted_squares(reconstruction, target, variance, counted, error_floor=run.config.error_floor)
     return total.item(), count.item()

@@ -64,16 +64,12 @@ def held_out(source_id: IntArray, fraction: float) -> BoolArray:
     return uniform(SPLIT, source_id) < fraction
 
 
-def training_mask(
-    source_id: IntArray, features: tuple[Feature, ...], config: Config, *, seed: int, epoch: int
-) -> BoolArray:
+def training_mask(source_id: IntArray, features: tuple[Feature, ...], config: Config, *, seed: int, epoch: int) -> BoolArray:
     """Draw the values hidden in one epoch, True where hidden, shape (B, D)."""
     return _hidden(source_id, features, config, (TRAINING, seed, epoch))
 
 
-def validation_mask(
-    source_id: IntArray, features: tuple[Feature, ...], config: Config, *, seed: int
-) -> BoolArray:
+def validation_mask(source_id: IntArray, features: tuple[Feature, ...], config: Config, *, seed: int) -> BoolArray:
     """Draw the values hidden for validation, True where hidden, shape (B, D); equal in all epochs."""
     return _hidden(source_id, features, config, (VALIDATION, seed))
 
@@ -83,18 +79,12 @@ def xp_half(source_id: IntArray, features: tuple[Feature, ...], *, seed: int) ->
     return _fair_coin(source_id, features, (HALF, seed)) & xp_values(features)
 
 
-def _hidden(
-    source_id: IntArray, features: tuple[Feature, ...], config: Config, stream: tuple[int, ...]
-) -> BoolArray:
+def _hidden(source_id: IntArray, features: tuple[Feature, ...], config: Config, stream: tuple[int, ...]) -> BoolArray:
     """Hide scalars one by one, and XP in one mode per star: both bands, BP, RP, spans, scattered, none."""
     keys = hashed(*stream, source_id)
     mode = uniform(keys, text_key("mode"))
-    ends = np.cumsum(
-        [config.hide_xp, config.hide_bp, config.hide_rp, config.hide_spans, config.hide_scattered]
-    )
-    both, bp, rp, spans, scattered = (
-        (mode >= start) & (mode < end) for start, end in zip([0.0, *ends[:-1]], ends, strict=True)
-    )
+    ends = np.cumsum([config.hide_xp, config.hide_bp, config.hide_rp, config.hide_spans, config.hide_scattered])
+    both, bp, rp, spans, scattered = ((mode >= start) & (mode < end) for start, end in zip([0.0, *ends[:-1]], ends, strict=True))
     whole = {"xp_bp": both | bp, "xp_rp": both | rp}
     coin = _fair_coin(source_id, features, (*stream, text_key("scatter")))
     hidden = np.zeros((len(source_id), width(features)), dtype=bool)

@@ -62,10 +62,7 @@ def prediction_schema(config: Config) -> pa.Schema:
     """Give the schema of the predictions; only ``source_id`` is never null, with ``n_features_present``."""
     never_null = ("source_id", "n_features_present")
     return pa.schema(
-        [
-            pa.field(name, type_of(config), nullable=name not in never_null)
-            for name, type_of, _, _ in PREDICTION_COLUMNS
-        ]
+        [pa.field(name, type_of(config), nullable=name not in never_null) for name, type_of, _, _ in PREDICTION_COLUMNS]
     )
 
 
@@ -115,15 +112,12 @@ def _padded(rows: Rows) -> Rows:
 
 
 @torch.inference_mode()
-def _errors(
-    rows: Rows, bundle: Bundle
-) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+def _errors(rows: Rows, bundle: Bundle) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
     """Give embedding (B, E), error (B,) and masked error (B,); an error over no values is NaN."""
     network, features = bundle.network, bundle.scaling.features
     device = network.targets.device
     x, present, first = (
-        torch.from_numpy(a).to(device)
-        for a in (rows.x, rows.present, xp_half(rows.source_id, features, seed=bundle.seed))
+        torch.from_numpy(a).to(device) for a in (rows.x, rows.present, xp_half(rows.source_id, features, seed=bundle.seed))
     )
     xp = torch.from_numpy(xp_values(features)).to(device)
     wanted = network.targets
@@ -160,7 +154,5 @@ def _nullable(error: NDArray[np.float32]) -> Array:
 
 def _embeddings(embedding: NDArray[np.float32], absent: NDArray[np.bool_], config: Config) -> Array:
     values = np.where(absent[:, np.newaxis], np.float32(0), embedding)
-    result: Array = pa.FixedSizeListArray.from_arrays(
-        pa.array(values.ravel()), config.embedding, mask=pa.array(absent)
-    )
+    result: Array = pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), config.embedding, mask=pa.array(absent))
     return result

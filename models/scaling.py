@@ -217,9 +217,7 @@ def scaling_from_json(document: Mapping[str, Any]) -> Scaling:
         If an entry is missing, unknown, or not of length D.
     """
     features = tuple(Feature(**entry) for entry in document["features"])
-    arrays: dict[str, Any] = {
-        name: np.asarray(document[name], dtype=dtype) for name, dtype in _ARRAYS.items()
-    }
+    arrays: dict[str, Any] = {name: np.asarray(document[name], dtype=dtype) for name, dtype in _ARRAYS.items()}
     for name, array in arrays.items():
         if array.shape != (width(features),):
             raise ValueError(f"{name} has shape {array.shape}, expected ({width(features)},)")

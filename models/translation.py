@@ -62,6 +62,8 @@ class Translation:
         In order; the one named ``velocity``, if any, is the last.
     cuts
         Which common stars teach; all stars are translated.
+    authors
+        Table of the same translation as the method's authors published it, if they did.
     """
 
     name: str
@@ -70,6 +72,7 @@ class Translation:
     key: str
     labels: tuple[Label, ...]
     cuts: tuple[Cut, ...]
+    authors: str | None = None
 
     @property
     def title(self) -> str:
@@ -108,6 +111,7 @@ TRANSLATIONS: Mapping[str, Translation] = {
             key="sobject_id",
             labels=_labels(_GALAH, _APOGEE),
             cuts=(*_good_galah(FROM), *_good_apogee(TO)),
+            authors="spectrotranslator_g2a",
         ),
         Translation(
             name="galah_dr4_on_apogee_dr17",
@@ -124,6 +128,7 @@ TRANSLATIONS: Mapping[str, Translation] = {
             key="apogee_id",
             labels=_labels(_APOGEE, _GALAH),
             cuts=(*_good_apogee(FROM), *_good_galah(TO)),
+            authors="spectrotranslator_a2g",
         ),
         Translation(
             name="lamost_dr8_on_apogee_dr17",

@@ -22,7 +22,7 @@ def test_the_catalogue_in_git_is_generated_from_the_declarations() -> None:
 
 def test_the_catalogue_in_git_lists_every_table_without_a_lake() -> None:
     held = intake.open_catalog(str(CATALOGS / "gaialake.yaml"))
-    assert set(held) == {table for survey in surveys().values() for table in survey.tables} | {"pretrain"}
+    assert set(held) == {table for survey in surveys().values() for table in survey.tables} | {"pretrain", "finetune"}
     assert "mag" in held["gaia_dr3_source"].metadata["columns"]["phot_g_mean_mag"]
 
 

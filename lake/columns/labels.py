@@ -15,7 +15,7 @@ IONS = {"ci": "C I", "sc2": "Sc II", "ti2": "Ti II", "cr2": "Cr II"}
 def _with_error(name: str, unit: str, said: str, low: float, high: float, error: float) -> Iterator[Column]:
     """Yield a label and its standard error, which is at most `error`."""
     yield Column(name, F32, unit, said, low, high)
-    yield Column(f"{name}_error", F32, unit, f"Standard error of {name}, as published", 0, error)
+    yield Column(f"{name}_error", F32, unit, f"Standard error of {name}, as its source gives it", 0, error)
 
 
 def _flag(name: str) -> Column:

@@ -16,6 +16,14 @@ COLUMNS = (
         "where G is missing), unscaled (neither is known; the coefficients are null)",
     ),
     Column("xp_scale", F64, "", "Factor by which XP coefficients and errors were multiplied", 0, None, "flux_state is unscaled"),
+    Column(
+        "split",
+        TEXT,
+        "",
+        "What the star is for: train, validation or test, by patches of the sky; reserve came into a test patch after the test "
+        "stars were frozen",
+        null="never null",
+    ),
     Column("embedding", F32_LIST, "", "Embedding of the source by the model", null=_NO_MODEL_INPUT),
     Column(
         "reconstruction_error",

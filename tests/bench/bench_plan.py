@@ -12,8 +12,10 @@ import numpy as np
 from measure import Line, Setting, Usage, contest, python
 
 import lake
+from jobs import homogenising
+from jobs.autoencoding import PRODUCT
 from jobs.plan import SurveyPlan, plan_survey
-from jobs.training import INPUTS, MODELS
+from jobs.product import current_key
 from lake.build import derivation
 from lake.catalog import publish
 from lake.derive import STEPS as DERIVE_STEPS
@@ -101,17 +103,18 @@ def _lake(root: Path) -> tuple[int, int]:
             made[step.table] = _computed(opened, plan, made) if one.computed else _ingested(opened, plan, step.table, step.build)
     publish(opened.storage, list(made.values()))
     opened = open_lake(root)
-    model = MODELS[0]
-    opened.storage.write_json(f"models/{model}/current.json", {"bundle": _BUNDLE, "preset": "debug"})
-    tables = [table.manifest for table in opened.pretrain(sources=INPUTS).tables]
-    publish(opened.storage, [_derived(opened, f"predictions_{model}", _BUNDLE, tables, {"bundle": _BUNDLE})])
-    names = open_lake(root).names
-    return len(names), sum(len(made[name].partitions) for name in names if name in made) + len(tables[0].partitions)
+    opened.storage.write_json(current_key(PRODUCT.name), {"bundle": _BUNDLE, "preset": "debug"})
+    for product in (PRODUCT, homogenising.PRODUCT):
+        version = product.rules or _BUNDLE
+        tables = [table.manifest for table in product.join(opened).tables]
+        made[product.table] = _derived(opened, product.table, version, tables, {"bundle": version})
+    publish(opened.storage, list(made.values()))
+    return len(open_lake(root).names), sum(len(one.partitions) for one in made.values())
 
 
 def _chosen() -> Iterator[Survey]:
-    """Yield surveys until they, and one table of predictions, are as many tables as wanted."""
-    count = 1
+    """Yield surveys until they, and two tables made of them, are as many tables as wanted."""
+    count = 2
     rest = [one for one in surveys().values() if one.name not in _FIRST and not one.computed and not one.beside]
     for one in [*(survey(name) for name in _FIRST), *rest]:
         if count + len(one.tables) > _TABLES:

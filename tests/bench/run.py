@@ -21,7 +21,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent.parent)]
 
 from measure import Line, Setting  # noqa: E402
 
-NAMES = ("join", "select", "parse", "cds", "crossmatch", "layout", "touch", "noop", "plan", "memory")
+NAMES = ("join", "select", "parse", "cds", "crossmatch", "layout", "touch", "noop", "plan", "translator", "memory")
 _HEAD = ("bench", "what", "CPU s", "wall s", "/peer", "/floor", "goal", "met", "peak MB", "note")
 
 

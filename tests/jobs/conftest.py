@@ -13,6 +13,9 @@ from tests.jobs import slurm as small_slurm
 
 STARS = 400
 LEAF_ROWS = 30
+# As few as give two surveys enough stars in common.
+LABELLED_STARS = 30_000
+LABELLED_SURVEYS = ("gaia_dr3_source", "gaia_dr3_xp", "apogee_dr17", "galah_dr3", "spectrotranslator_g2a")
 
 
 @pytest.fixture(scope="session")
@@ -62,3 +65,16 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[small_slurm.Slur
         pytest.skip(why)
     with small_slurm.running(tmp_path_factory.mktemp("slurm")) as started:
         yield started
+
+
+@pytest.fixture(scope="session")
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a lake with a trained translation, combined labels and their training tables; tests must not change it."""
+    folder = tmp_path_factory.mktemp("labelled") / "lake"
+    made = make_sky(folder / "raw", stars=LABELLED_STARS, names=LABELLED_SURVEYS)
+    assert main(["init", str(folder), "--counts", str(made.counts), "--leaf-rows", "3000"]) == 0
+    assert nightly(folder) == 0
+    train = ["--lake", str(folder), "train", "translator", "galah_dr3_on_apogee_dr17", "--preset", "debug", "--profile", "serial"]
+    assert main(train) == 0
+    assert nightly(folder) == 0
+    return folder

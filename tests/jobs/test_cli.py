@@ -199,7 +199,7 @@ def test_a_folder_that_hides_a_package_is_named(monkeypatch, capsys) -> None:
 def test_train_and_predict_say_what_is_missing(new_lake, capsys) -> None:
     folder = str(new_lake(surveys=("catwise_andrae2023",)))
     assert run("--lake", folder, "train", "xp_mae") == 1
-    assert "starts from gaia_dr3_xp" in capsys.readouterr().err
+    assert "xp_mae is trained on gaia_dr3_xp; not published in this lake: gaia_dr3_xp" in capsys.readouterr().err
     assert run("--lake", folder, "train", "gpt") == 1
     assert "no model 'gpt'" in capsys.readouterr().err
     assert run("--lake", folder, "predict", "xp_mae") == 1

@@ -10,7 +10,8 @@ import pytest
 import lake
 from jobs.cli import main
 from jobs.cluster import in_process
-from jobs.training import current_bundle, current_key, train
+from jobs.product import current_bundle, current_key
+from jobs.training import train
 from lake.errors import BusyError
 from lake.storage import Storage
 from tests.s3 import wired

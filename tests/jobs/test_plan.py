@@ -14,7 +14,6 @@ import pytest
 import lake
 from jobs.cli import main
 from jobs.forecast import forecast
-from jobs.forecast_derived import predictions_name
 from jobs.inventory import Inventory
 from jobs.lock import writing
 from jobs.plan import FRESH, HELD, STALE, WAITING, plan, plan_survey, plan_with
@@ -365,7 +364,7 @@ def test_a_lost_file_of_predictions_is_made_again_and_nothing_else(predicted):
     lost = next(part for part in manifest.partitions if part.key)
     (predicted / str(lost.key)).unlink()
     plans = whole_plan(lake.open(predicted))
-    assert [one.table for one in plans if one.state == STALE] == [predictions_name("xp_mae")]
+    assert [one.table for one in plans if one.state == STALE] == ["predictions_xp_mae"]
     (part,) = plans[-1].stale
     assert part.why == f"its file is gone ({lost.key})"
     assert nightly(predicted) == 0

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 
 import lake
+from jobs.autoencoding import Predict
 from jobs.cluster import in_process
-from jobs.inference import Predict, predict
-from jobs.training import bundle_key, current_bundle, train
+from jobs.inference import predict
+from jobs.product import bundle_key, current_bundle
+from jobs.training import train
 
 
 def test_training_again_on_the_same_builds_finds_the_bundle(published: Path) -> None:
