@@ -1,4 +1,4 @@
-"""Show the whole path on a synthetic sky: raw files, tables, catalogue, model, predictions."""
+"""Show the whole path on a synthetic sky: raw files, tables, catalogue, model, predictions, labels on one scale."""
 
 import shutil
 import time
@@ -12,6 +12,9 @@ from lake.root import grid_of, init_lake, open_lake
 STARS = 50_000
 _LEAVES = 30
 _LEAST_STARS = 100
+# With fewer, the surveys of the sky have too few stars in common to train a translator.
+_TRANSLATED_STARS = 40_000
+_MODELS = ("xp_mae", "galah_dr4_on_apogee_dr17")
 
 
 def demo(folder: Path, *, stars: int = STARS, profile: str = "local") -> int:
@@ -46,7 +49,7 @@ def demo(folder: Path, *, stars: int = STARS, profile: str = "local") -> int:
     grid = grid_of(None, folder / "raw" / "counts.csv", leaf_rows=max(1, stars // _LEAVES))
     lake = init_lake(folder, release="dr3", grid=grid)
     say(f"lake in {folder}: {len(lake.grid)} partitions of order {lake.grid.orders().min()} to {lake.grid.orders().max()}")
-    code = nightly(lake, profile=profile, train_models=["xp_mae"])
+    code = nightly(lake, profile=profile, train_models=_MODELS if stars >= _TRANSLATED_STARS else _MODELS[:1])
     _show(folder, time.monotonic() - begun)
     return code
 
@@ -63,4 +66,6 @@ def _show(folder: Path, seconds: float) -> None:
     opened = lake.open("{folder}")
     joined = opened.join(["gaia_dr3_xp", "predictions_xp_mae"])   # lazy, no shuffle
     print(joined[["bp_n_relevant_bases", "reconstruction_error"]].get_partition(0).compute())
+    labelled = catalog["finetune"].to_dask()                      # spectra beside labels of all surveys on one scale
+    print(labelled[["teff", "teff_error", "teff_n_sources", "split"]].get_partition(0).compute())
 ''')

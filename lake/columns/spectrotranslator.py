@@ -55,7 +55,8 @@ def _percentiles() -> Iterator[Column]:
 
 def _flags() -> Iterator[Column]:
     for name, said in _NETWORKS.items():
-        yield Column(f"{name}_input_missing", BOOL, "", f"True is bad: an input of the {said} was missing and taken as the mean")
+        text = f"True is bad: an input of the {said} was missing; the published tables took the mean in its place"
+        yield Column(f"{name}_input_missing", BOOL, "", text)
         for part in ("input", "output"):
             none = "; true in every published row" if (name, part) == ("extrinsic", "output") else ""
             text = f"True is good: every {part} of the {said} lies where the training stars do{none}"
