@@ -11,9 +11,11 @@ def test_the_demo_ends_with_lines_that_open_what_it_built(tmp_path: Path, capsys
     said = capsys.readouterr().out
     assert "SYNTHETIC" in said
     lines = [line.strip() for line in said.split("open it with:")[1].splitlines() if line.startswith("    ")]
-    assert len(lines) == 6
+    assert len(lines) == 8
     exec("\n".join(lines), {})  # noqa: S102  (the lines are what is tested)
-    assert "reconstruction_error" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "reconstruction_error" in shown
+    assert "teff_n_sources" in shown
     assert main(["demo", "--dir", str(folder), "--stars", "300", "--profile", "serial"]) == 0
     assert "nothing to do" in capsys.readouterr().out
 
