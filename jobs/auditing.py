@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from functools import partial
 
 from jobs.lock import Writer
-from jobs.products import by_table
+from jobs.products import PRODUCTS, by_table
 from lake.catalog import publish
 from lake.errors import CheckError
 from lake.ingest import Runner
@@ -63,10 +63,19 @@ def published(lake: Lake, manifests: Sequence[Manifest], writer: Writer) -> list
 
 
 def released(lake: Lake, manifest: Manifest, changed: Collection[str]) -> None:
-    """Do what a product asks for when a build of it was published."""
+    """Do what a product asks for when a build of it is published, now or before: a run may have been killed in between."""
     product = by_table(manifest.table)
-    if product is not None and product.released is not None and manifest.table in changed:
+    if product is None or product.released is None:
+        return
+    if manifest.table in changed or f"/{manifest.build}.json" in lake.published.get(manifest.table, ""):
         product.released(lake, Table(lake.storage, manifest, lake.grid))
+
+
+def mend_released(lake: Lake) -> None:
+    """Make up for what products ask for when they are published, after a run that was killed before it did that."""
+    for one in PRODUCTS.values():
+        if one.released is not None and one.table in lake.published:
+            one.released(lake, lake.table(one.table))
 
 
 def _refuse_empty(lake: Lake, manifest: Manifest) -> None:

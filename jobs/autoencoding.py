@@ -179,6 +179,7 @@ PRODUCT = Product(
         needs=INPUTS[:1],
         bundle_id=_bundle_id,
         fit=_fit,
+        load=loaded,
         requires=("torch", "safetensors", "crick"),
     ),
 )

@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -26,13 +27,13 @@ from jobs.status import status as make_status
 from jobs.training import train as train_product
 from jobs.training import training_id
 from lake.catalog import publish as publish_builds
-from lake.errors import LakeError
+from lake.errors import BusyError, LakeError, OutageError
 from lake.ingest import builds
 from lake.manifest import Manifest, read_manifest
 from lake.overview import COLUMN_HEADINGS, CREDIT_HEADINGS, HEADINGS, acknowledged, columns, details, overview
 from lake.part import part_of
 from lake.root import Lake, grid_of, held_builds, init_lake, open_lake, read_catalog
-from lake.storage import Storage
+from lake.storage import Storage, manifest_key
 from lake.survey import survey as declared
 from lake.survey import table_surveys
 from lake.verify import due
@@ -102,7 +103,7 @@ def check(options: argparse.Namespace) -> int:
     """Audit the builds that should be published."""
     lake = opened(options)
     if options.dry_run:
-        wanted = _wanted(lake, save=False)
+        wanted = _not_held(_wanted(lake, save=False), lake)
         for manifest in wanted:
             audit = options.deep or manifest.checks is None or _why(manifest, wanted, lake)
             terminal.say(
@@ -110,7 +111,7 @@ def check(options: argparse.Namespace) -> int:
             )
         return DONE
     with writing(lake.storage, "check"), cluster(options.profile) as at, logged(lake.storage, "check", at) as run:
-        wanted = _wanted(lake)
+        wanted = _not_held(_wanted(lake), lake)
         for manifest in wanted:
             if manifest.checks is not None and not options.deep and not _why(manifest, wanted, lake):
                 terminal.say(f"{manifest.table} {manifest.build}: passed before (--deep reads it again)")
@@ -129,15 +130,16 @@ def publish(options: argparse.Namespace) -> int:
     """Name checked builds in the catalogue."""
     lake = opened(options)
     if options.dry_run:
-        for manifest in _wanted(lake, save=False, held=options.held):
+        wanted = _wanted(lake, save=False, held=options.held)
+        for manifest in wanted if options.held else _not_held(wanted, lake):
             there = f"/{manifest.build}.json" in lake.published.get(manifest.table, "")
             state = "published" if there else "would be published" if manifest.checks is not None else "not checked"
             terminal.say(f"{manifest.table} {manifest.build}: {state}")
         return DONE
     with writing(lake.storage, "publish") as writer:
-        wanted = _wanted(lake, held=True)
-        held = {} if options.held else held_builds(read_catalog(lake.storage))
-        kept_back = [one.table for one in wanted if held.get(one.table) == one.build]
+        wanted = _wanted(lake, held=options.held)
+        published = wanted if options.held else _not_held(wanted, lake)
+        kept_back = [one.table for one in wanted if one not in published]
         changed = publish_builds(lake.storage, wanted, fence=writer.fence, release_held=options.held)
         for one in wanted:
             released(lake, one, changed)
@@ -164,18 +166,48 @@ def plan(options: argparse.Namespace) -> int:
 def train(options: argparse.Namespace) -> int:
     """Train models on the published tables."""
     lake, names = opened(options), named(options.models)
+
+    def foretold(name: str) -> None:
+        bundle = training_id(lake, name, options.preset)
+        there = "is there" if has_bundle(lake.storage, name, bundle) else "would be trained"
+        terminal.say(f"{name}, preset {options.preset or learning(name).default}: bundle {bundle} {there}")
+
     if options.dry_run:
-        for name in names:
-            bundle = training_id(lake, name, options.preset)
-            there = "is there" if has_bundle(lake.storage, name, bundle) else "would be trained"
-            terminal.say(f"{name}, preset {options.preset or learning(name).default}: bundle {bundle} {there}")
+        _each(names, foretold)
         return DONE
     with writing(lake.storage, "train"), cluster(options.profile) as at, logged(lake.storage, "train", at) as run:
-        for name in names:
-            bundle, trained = train_product(lake, name, preset=options.preset, run=run)
-            terminal.say(f"{name}: bundle {bundle} {'trained' if trained else 'was there already'}")
+
+        def trained(name: str) -> None:
+            bundle, new = train_product(lake, name, preset=options.preset, run=run)
+            terminal.say(f"{name}: bundle {bundle} {'trained' if new else 'was there already'}")
+
+        _each(names, trained)
     terminal.say(f"next: gaialake --lake {lake.storage.root} predict {' '.join(options.models)}")
     return DONE
+
+
+def _each(names: Sequence[str], work: Callable[[str], None]) -> None:
+    """Work on each of these; what fails keeps none of the others from it, and is named at the end.
+
+    Raises
+    ------
+    LakeError
+        If any failed. An outage, or another writer, ends it at once.
+    """
+    failed: dict[str, LakeError] = {}
+    for name in names:
+        try:
+            work(name)
+        except (BusyError, OutageError):
+            raise
+        except LakeError as error:
+            failed[name] = error
+    if failed and len(names) == 1:
+        raise failed[names[0]]
+    if failed:
+        whys = [f"{name}: {why}" for name, why in failed.items()]
+        rest = "; all else is done" if len(failed) < len(names) else ""
+        raise LakeError("\n  ".join([f"{len(failed)} of {len(names)} failed{rest}", *whys]))
 
 
 def predict(options: argparse.Namespace) -> int:
@@ -183,11 +215,14 @@ def predict(options: argparse.Namespace) -> int:
     lake, names = opened(options), named(options.models)
     if options.bundle and len(names) > 1:
         raise LakeError(f"--bundle names one bundle, but {len(names)} tables are to be made: {', '.join(names)}")
+
+    def foretold(name: str) -> None:
+        made = derivation(lake, name, options.bundle)
+        rows = lake.table(PRODUCTS[name].anchor).rows
+        terminal.say(f"would build {made.name} with version {made.version} from {rows:,} rows of {PRODUCTS[name].anchor}")
+
     if options.dry_run:
-        for name in names:
-            made = derivation(lake, name, options.bundle)
-            rows = lake.table(PRODUCTS[name].anchor).rows
-            terminal.say(f"would build {made.name} with version {made.version} from {rows:,} rows of {PRODUCTS[name].anchor}")
+        _each(names, foretold)
         return DONE
     if options.part is not None:
         return _predict_share(options, lake, names)
@@ -196,11 +231,17 @@ def predict(options: argparse.Namespace) -> int:
         cluster(options.profile) as at,
         logged(lake.storage, "predict", at) as run,
     ):
-        for name in names:
+
+        def made(name: str) -> None:
             record: dict[str, object] = {}
             changed = publish_product(open_lake(lake.storage.root), name, options.bundle, run, record, writer)
-            terminal.say(f"{name}: {record['partitions_made']} partitions made, {record['partitions_kept']} kept")
+            if record["partitions_made"] or record["partitions_kept"]:
+                terminal.say(f"{name}: {record['partitions_made']} partitions made, {record['partitions_kept']} kept")
+            else:
+                terminal.say(f"{name}: all its partitions are there already")
             terminal.say(f"published: {', '.join(changed) if changed else 'nothing new'}")
+
+        _each(names, made)
     return DONE
 
 
@@ -212,9 +253,12 @@ def _predict_share(options: argparse.Namespace, lake: Lake, names: Sequence[str]
         cluster(options.profile) as at,
         logged(lake.storage, f"predict-{part[0]}-of-{part[1]}", at) as run,
     ):
-        for name in names:
+
+        def made(name: str) -> None:
             outcome = predict_partitions(lake, name, bundle=options.bundle, run=run, part=part)
             terminal.say(f"{name}, part {options.part}: {outcome.reduced} partitions made, {outcome.reused} kept")
+
+        _each(names, made)
     terminal.say(f"when all elements have: gaialake --lake {lake.storage.root} predict {' '.join(options.models)}")
     return DONE
 
@@ -224,8 +268,7 @@ def report(options: argparse.Namespace) -> int:
     from jobs.translator_report import translator_report
 
     lake = opened(options)
-    for name in named(options.models):
-        terminal.say(f"{lake.storage.root}/{translator_report(lake, name)}")
+    _each(named(options.models), lambda name: terminal.say(f"{name}: {lake.storage.root}/{translator_report(lake, name)}"))
     return DONE
 
 
@@ -238,7 +281,7 @@ def nightly(options: argparse.Namespace) -> int:
         opened_for_night(options),
         profile=options.profile,
         fetch=chosen,
-        train_models=named(options.train or []),
+        train_models=[name for word in options.train or [] for name in named([word])],
         dry_run=options.dry_run,
     )
 
@@ -264,10 +307,12 @@ def demo(options: argparse.Namespace) -> int:
 def _wanted(lake: Lake, *, save: bool = True, held: bool = False) -> list[Manifest]:
     """Return the manifests of the builds that the current raw files and models ask for, as far as they exist; name the others.
 
+    Builds that a roll-back took back are among them.
+
     Parameters
     ----------
     held
-        Whether those that a roll-back took back are among them.
+        Whether what was taken back is to be published as well, so that products are wanted that were made of it.
     """
     steps = [step for one in make_plan(lake, save=save) for step in one.steps]
     for step in steps:
@@ -277,8 +322,15 @@ def _wanted(lake: Lake, *, save: bool = True, held: bool = False) -> list[Manife
             terminal.say(f"{step.table}: waiting: {step.why}")
     found = [read_manifest(lake.storage, step.table, step.build) for step in steps if step.rows is not None]
     for one in PRODUCTS.values():
-        build = wanted_build(lake, one.name)
+        # Made of what will be published then, products that come before it included.
+        keys = {own.table: manifest_key(own.table, own.build) for own in (found if held else _not_held(found, lake))}
+        build = wanted_build(replace(lake, published={**lake.published, **keys}), one.name)
         if build is not None and build in builds(lake.storage, one.table):
             found.append(read_manifest(lake.storage, one.table, build))
-    taken_back = {} if held else held_builds(read_catalog(lake.storage))
-    return [one for one in found if taken_back.get(one.table) != one.build]
+    return found
+
+
+def _not_held(manifests: Sequence[Manifest], lake: Lake) -> list[Manifest]:
+    """Return the builds but those that a roll-back took back."""
+    taken_back = held_builds(read_catalog(lake.storage))
+    return [one for one in manifests if taken_back.get(one.table) != one.build]

@@ -8,9 +8,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from jobs.dialects_binary import is_list, is_text, output, said_of, whole
+from lake.record_cells import blank_records, lengths, place
 
 _CHUNK = 16 << 20
-_BLANK, _NEWLINE = ord(" "), ord("\n")
 
 
 def write_fixed_width(table: pa.Table, path: Path) -> None:
@@ -36,10 +36,9 @@ def write_fixed_width(table: pa.Table, path: Path) -> None:
     with output(path) as out:
         for start in range(0, len(table), step):
             part = table.slice(start, step)
-            records = np.full((len(part), length + 1), _BLANK, np.uint8)
-            records[:, length] = _NEWLINE
+            records = blank_records(len(part), length)
             for field, (first, last), column in zip(table.schema, at, part.columns, strict=True):
-                records[:, first - 1 : last] = _cells(whole(column), field, last - first + 1)
+                _put(records[:, first - 1 : last], whole(column), field)
             out.write(records.tobytes())
 
 
@@ -54,19 +53,14 @@ def _bytes_of(field: pa.Field) -> tuple[int, int]:
     return int(first), int(last)
 
 
-def _cells(column: pa.Array, field: pa.Field, width: int) -> NDArray[np.uint8]:
-    """Return a column as (n, width) letters."""
-    text = _words(column, width)
-    lengths = np.asarray(pc.fill_null(pc.binary_length(text), 0), dtype=np.int64)
-    if lengths.max(initial=0) > width:
-        row = int(np.argmax(lengths))
+def _put(cells: NDArray[np.uint8], column: pa.Array, field: pa.Field) -> None:
+    """Put a column into its (n, width) cells."""
+    text = _words(column, cells.shape[1])
+    size = lengths(text)
+    if size.max(initial=0) > cells.shape[1]:
+        row = int(np.argmax(size))
         raise ValueError(f"column {field.name!r}: {text[row].as_py()!r} is longer than bytes {said_of(field, 'bytes')}")
-    cells = np.full((len(text), width), _BLANK, np.uint8)
-    data = np.frombuffer(b"".join(word.encode() for word in text.to_pylist() if word), np.uint8)
-    begin = np.zeros_like(lengths) if is_text(field.type) or pa.types.is_boolean(field.type) else width - lengths
-    place = np.arange(width)
-    cells[(place >= begin[:, None]) & (place < (begin + lengths)[:, None])] = data
-    return cells
+    place(cells, text, right=not (is_text(field.type) or pa.types.is_boolean(field.type)))
 
 
 def _words(column: pa.Array, width: int) -> pa.Array:

@@ -15,9 +15,10 @@ from lake.hub_files import export_hub
 from lake.ingest import Runner, serial
 from lake.join import Join
 from lake.root import Lake
-from lake.survey import survey
+from lake.survey import Survey, survey
+from lake.table import Table
 from lake.training_audit import audit_batches, audit_file
-from lake.training_files import Account, export_parquet, new_folder
+from lake.training_files import Account, export_parquet, new_folder, require_free
 from lake.training_report import Report
 from models.translation import TRANSLATIONS
 
@@ -63,13 +64,17 @@ def export_training(lake: Lake, which: str, to: Path, form: str = "parquet", run
     LakeError
         If table or form is not known, they do not go together, or the folder is not empty or cannot be written.
     """
+    join, write = _asked(lake, which, form), FORMS[form][1]
+    return export_parquet(join, to, run=run) if write is export_parquet else write(join, to)
+
+
+def _asked(lake: Lake, which: str, form: str) -> Join:
+    """Return a training table under the names of a form, or refuse what does not go together."""
     if form not in FORMS:
         raise LakeError(f"no form {form!r} of export; there are {listing(FORMS)}")
     if (which, form) == ("pretrain", "hdf5-split"):
         raise LakeError("pretrain has neither labels nor a split; export finetune as hdf5-split, or pretrain as hdf5")
-    wide, write = FORMS[form]
-    join = training_join(lake, which, wide=wide)
-    return export_parquet(join, to, run=run) if write is export_parquet else write(join, to)
+    return training_join(lake, which, wide=FORMS[form][0])
 
 
 def export_cds(lake: Lake, names: Sequence[str], to: Path) -> dict[Path, int]:
@@ -80,27 +85,35 @@ def export_cds(lake: Lake, names: Sequence[str], to: Path) -> dict[Path, int]:
     LakeError
         If a table is not one that the authors published a twin of, or is not in the lake, or the folder cannot be written.
     """
+    layouts = _layouts(lake, names)
+    with new_folder(to) as folder:
+        records = {}
+        for table, layout in layouts:
+            leaves = (table.read_leaf(leaf) for leaf, piece in enumerate(table.pieces) if piece.key)
+            records[layout.patterns[0]] = write_cds(leaves, layout, folder / layout.patterns[0])
+        (folder / "ReadMe").write_text(readme([layout for _, layout in layouts], records=records))
+    return {to / name: count for name, count in records.items()}
+
+
+def _layouts(lake: Lake, names: Sequence[str]) -> list[tuple[Table, Survey]]:
+    """Return translated tables, all that are published if none is named, and the tables of the authors whose layout each gets."""
     stray = [name for name in names if name not in AUTHORS]
     if stray:
         raise LakeError(f"{stray[0]} has no layout of the authors; they published twins of {listing(AUTHORS)}")
-    layouts = {name: survey(AUTHORS[name]) for name in names or [name for name in AUTHORS if name in lake.published]}
-    if not layouts:
-        raise LakeError(f"no translated table is published in this lake: `gaialake predict {next(iter(AUTHORS))}` first")
-    with new_folder(to) as folder:
-        records = {}
-        for name, layout in layouts.items():
-            table = lake.table(name)
-            leaves = (table.read_leaf(leaf) for leaf, piece in enumerate(table.pieces) if piece.key)
-            records[layout.patterns[0]] = write_cds(leaves, layout, folder / layout.patterns[0])
-        (folder / "ReadMe").write_text(readme(list(layouts.values()), records=records))
-    return {to / name: count for name, count in records.items()}
+    chosen = list(names) or [name for name in AUTHORS if name in lake.published]
+    if not chosen:
+        first = next(iter(AUTHORS))
+        raise LakeError(f"no translated table is published in this lake: `gaialake train {first}`, then predict it")
+    return [(lake.table(name), survey(AUTHORS[name])) for name in chosen]
 
 
 def export(options: argparse.Namespace) -> int:
     """Write tables of a lake as files of a form that others read."""
     lake, to = opened(options), Path(options.to)
     if options.form == CDS and options.dry_run:
-        terminal.say(f"would write {listing(options.tables or list(AUTHORS))} in the layout of their authors to {to}")
+        found = _layouts(lake, options.tables)
+        require_free(to)
+        terminal.say(f"would write {listing([table.name for table, _ in found])} in the layout of their authors to {to}")
         return 0
     if options.form == CDS:
         for path, count in export_cds(lake, options.tables, to).items():
@@ -109,7 +122,8 @@ def export(options: argparse.Namespace) -> int:
     if len(options.tables) != 1:
         raise LakeError(f"`gaialake export {options.form} TABLE --to DIR` takes one of {listing(TABLES)}")
     if options.dry_run:
-        rows = training_join(lake, options.tables[0]).tables[0].rows
+        rows = _asked(lake, options.tables[0], options.form).tables[0].rows
+        require_free(to)
         terminal.say(f"would write {options.tables[0]} as {options.form} to {to}, of {rows:,} rows at most")
         return 0
     with cluster(options.profile) as run:

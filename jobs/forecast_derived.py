@@ -33,6 +33,8 @@ class _Recipe:
         The tables joined, the anchor first, as they will be.
     width
         Bytes of a row, if no earlier build tells.
+    every
+        Whether the sources of any table are its rows, not those of the anchor alone.
     """
 
     table: str
@@ -40,6 +42,7 @@ class _Recipe:
     tables: tuple[TablePlan, ...]
     why: str
     width: float
+    every: bool = False
 
 
 def computed(inventory: Inventory, one: SurveyPlan, step: Step, source: TablePlan | None) -> TablePlan:
@@ -78,7 +81,7 @@ def made(inventory: Inventory, one: Product, upstream: Mapping[str, TablePlan], 
     if not why:
         why = "; ".join(why_predicted(version, inventory.grid, builds, latest)) if latest else "never made"
     final = None if to_train else version
-    parts = _partitions(inventory, _Recipe(one.table, final, tables, why, one.width(inventory.storage, final)))
+    parts = _partitions(inventory, _Recipe(one.table, final, tables, why, one.width(inventory.storage, final), one.every))
     return replace(plan, why=why, partitions=parts, exact=all(held.exact for held in tables))
 
 
@@ -107,6 +110,7 @@ def _partitions(inventory: Inventory, recipe: _Recipe) -> tuple[PartitionPlan, .
     there = files_there(inventory.storage, older.values())
     latest = inventory.latest(recipe.table)
     width = latest.bytes / latest.rows if latest is not None and latest.rows else recipe.width
+    per_row = _rows_per_row(recipe, latest)
     edges = {one.table: _edges(one) for one in recipe.tables if one.partitions}
     found = []
     for own in recipe.tables[0].partitions:
@@ -117,10 +121,20 @@ def _partitions(inventory: Inventory, recipe: _Recipe) -> tuple[PartitionPlan, .
         content = _content(inventory, recipe, own, over)
         held = older.get(content) if content else None
         state, why = _judged(recipe, over, content, held, there)
-        rows, size = (held.rows, held.bytes) if held else (own.rows, round(own.rows * width))
+        rows, size = (held.rows, held.bytes) if held else (round(own.rows * per_row), round(own.rows * per_row * width))
         reads = sum(part.bytes for parts in over.values() for part in parts)
         found.append(PartitionPlan(own.number, own.first, own.end, state, why, content, rows, size, reads))
     return tuple(found)
+
+
+def _rows_per_row(recipe: _Recipe, latest: Manifest | None) -> float:
+    """Return the rows that are made of each row of the anchor: as in the latest build, else at least those of any table."""
+    if not recipe.every:
+        return 1.0
+    if latest is not None and latest.inputs and latest.inputs[0].rows:
+        return latest.rows / latest.inputs[0].rows
+    whole = [sum(part.rows for part in one.partitions) for one in recipe.tables]
+    return max(whole) / whole[0] if whole[0] else 1.0
 
 
 def _edges(one: TablePlan) -> Ids:

@@ -8,18 +8,18 @@ import pyarrow.compute as pc
 
 from jobs.product import Product
 from lake.ages import RULES as AGE_RULES
-from lake.columns import schema
+from lake.columns import column, schema
 from lake.columns.homogenised import SOURCES
 from lake.derive import Derivation
 from lake.finetune import LABELLED
-from lake.homogenise import COLUMNS_OF, HUBER, combine, schema_columns
+from lake.homogenise import COLUMNS_OF, HUBER, combine, refusals, schema_columns
 from lake.join import Join, join
 from lake.label_sources import CATALOGUES
 from lake.manifest import digest
 from lake.parquet import row_bytes
 from lake.root import Lake
+from lake.split import FROZEN, SEED, SHARES, TEST, freeze, frozen, leaks, split_of
 from lake.split import ORDER as BLOCK_ORDER
-from lake.split import SEED, SHARES, TEST, freeze, frozen, leaks, split_of
 from lake.table import Table
 from lake.verify import Verdict
 
@@ -54,6 +54,7 @@ def _derivation(lake: Lake, version: str) -> Derivation:
         lengths={},
         version=version,
         made_of={"rules": version},
+        unused=refusals,
     )
 
 
@@ -71,16 +72,24 @@ def verify_split(lake: Lake, table: Table) -> Verdict:
 
 
 def freeze_split(lake: Lake, table: Table) -> None:
-    """Freeze the test stars of a lake when its labels are first published."""
-    if frozen(lake.storage) is None:
-        ids = _test_ids([table.spec(["split"]).read(piece) for piece in table.pieces if piece.key])
-        if len(ids):
-            freeze(lake.storage, ids)
+    """Freeze the test stars of a lake when its labels are first published, or after a run that was killed in between."""
+    if lake.storage.exists(FROZEN):
+        return
+    ids = _test_ids([table.spec(["split"]).read(piece) for piece in table.pieces if piece.key])
+    if len(ids):
+        freeze(lake.storage, ids)
 
 
 def _test_ids(parts: Sequence[pa.Table]) -> pa.ChunkedArray:
     chosen = [one.filter(pc.equal(one["split"], TEST))["source_id"].combine_chunks() for one in parts]
     return pa.chunked_array(chosen, pa.int64())
+
+
+def _rules() -> str:
+    """Return the fingerprint of all that decides the combination beside its inputs."""
+    declared = [asdict(one) for one in (*CATALOGUES, *AGE_RULES)]
+    limits = [[name, column(name).low, column(name).high] for name in _COLUMNS]
+    return digest([_VERSION, declared, limits, HUBER, SEED, SHARES, BLOCK_ORDER])[:16]
 
 
 PRODUCT = Product(
@@ -90,7 +99,8 @@ PRODUCT = Product(
     join=label_rows,
     derivation=_derivation,
     width=lambda _storage, _version: row_bytes(schema(_COLUMNS)),
-    rules=digest([_VERSION, [asdict(one) for one in (*CATALOGUES, *AGE_RULES)], HUBER, SEED, SHARES, BLOCK_ORDER])[:16],
+    every=True,
+    rules=_rules(),
     verify=verify_split,
     released=freeze_split,
 )

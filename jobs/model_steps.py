@@ -37,8 +37,9 @@ def _due(lake: Lake, one: Product, *, training: bool) -> str:
     lacking = _lacking(lake, one, training=training)
     if lacking:
         return f"train {one.name} once {lacking} is published" if training else ""
-    if training and training_id(lake, one.name, current_preset(lake.storage, one)) != current_bundle(lake.storage, one.name):
-        return f"train {one.name}: the published tables are not those of its current bundle"
+    current = current_bundle(lake.storage, one.name)
+    if training and training_id(lake, one.name, current_preset(lake.storage, one)) != current:
+        return f"train {one.name}: {'the published tables are not those of its current bundle' if current else 'never trained'}"
     if current_version(lake.storage, one) is None:
         return ""
     wanted = wanted_build(lake, one.name)
@@ -61,12 +62,15 @@ def _taken_back(lake: Lake, one: Product, build: str | None) -> bool:
 
 
 def run_models(lake: Lake, train_models: Sequence[str], night: Night, run: Runner) -> None:
-    """Train the products that are asked for, then publish each with its current bundle or rules, in the order of their making."""
+    """Train the products that are asked for, then publish each with its current bundle or rules, in the order of their making.
+
+    One that cannot be trained, for it lacks a table or common stars, fails, and is made with its current bundle.
+    """
     for one in PRODUCTS.values():
         training, what = one.name in train_models, f"train {one.name}"
         if _waits(lake, one, night, training=training):
             continue
-        if training and not _lacking(lake, one, training=True):
+        if training:
             with night.excusing(what), night.step(what) as record:
                 record["bundle"], record["trained"] = train(lake, one.name, preset=current_preset(lake.storage, one), run=run)
         if current_version(lake.storage, one) is not None and one.anchor in lake.published:

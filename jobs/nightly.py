@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 
-from jobs.auditing import audited, published
+from jobs.auditing import audited, mend_released, published
 from jobs.cluster import cluster
 from jobs.inventory import Inventory
 from jobs.journal import event, journaled
@@ -78,6 +78,7 @@ def nightly(
             _work(lake, plans, train_models, night, run)
         else:
             mend_derived(lake.storage)
+            mend_released(lake)
         _refuse(lake, night)
         if not night.busy:
             known = Inventory(lake, quiet=True).registered

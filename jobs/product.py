@@ -30,6 +30,8 @@ class Learning:
         Id of the bundle that a preset makes of the published tables: equal inputs, equal id.
     fit
         Trains with a preset and a bundle id; returns what writes the bundle into a folder.
+    load
+        Loads the bundle at a key; a LakeError says what damaged it.
     requires
         Libraries that must be installed.
     """
@@ -39,6 +41,7 @@ class Learning:
     needs: tuple[str, ...]
     bundle_id: Callable[[Lake, str], str]
     fit: Callable[[Lake, str, str, Runner], Callable[[Path], None]]
+    load: Callable[[Storage, str], object]
     requires: tuple[str, ...]
 
 
@@ -61,6 +64,8 @@ class Product:
         Describes the table for a version: a bundle's id, or that of the rules.
     width
         Bytes of a row about, for estimates, given a version if it is known.
+    every
+        Whether it has the sources of any of its inputs, not of the anchor alone.
     rules
         Version of the rules, where nothing is learnt.
     learning
@@ -68,7 +73,7 @@ class Product:
     verify
         What a build must pass beside the audit of its files.
     released
-        What is to be done when a build was published.
+        What is to be done when a build was published; doing it again changes nothing.
     """
 
     name: str
@@ -77,6 +82,7 @@ class Product:
     join: Callable[[Lake], Join]
     derivation: Callable[[Lake, str], Derivation]
     width: Callable[[Storage, str | None], float]
+    every: bool = False
     rules: str | None = None
     learning: Learning | None = None
     verify: Callable[[Lake, Table], Verdict] | None = None

@@ -6,7 +6,7 @@ from typing import Any
 
 from jobs.forecast import forecast
 from jobs.inventory import Inventory
-from jobs.plan import FRESH, STALE, plan_with
+from jobs.plan import FRESH, HELD, STALE, WAITING, plan_with
 from jobs.products import PRODUCTS
 from jobs.table_plan import OPEN, TablePlan, total_read
 from jobs.terminal import counted, say, size, table
@@ -43,10 +43,12 @@ def whole_plan(
     inventory = Inventory(lake, quiet=quiet)
     plans = plan_with(inventory, only, excusing=only is None)
     moved = {step.table for one in plans for step in one.steps if inventory.published.get(step.table) != step.build}
+    there = {step.table for one in plans for step in one.steps if step.state not in (WAITING, HELD)}.union(inventory.published)
     trained = [
         name
-        for name in train
+        for name in dict.fromkeys(train)
         if (held := PRODUCTS[name].learning)
+        and there.issuperset(held.needs)
         and (moved.intersection(held.needs + PRODUCTS[name].inputs) or any(line.startswith(f"train {name}:") for line in todo))
     ]
     found = forecast(inventory, plans, train=trained)

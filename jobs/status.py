@@ -6,8 +6,9 @@ from typing import Any
 
 from jobs.lock import owner
 from jobs.night import last
+from jobs.product import bundle_key, current_key
 from jobs.terminal import counted, document, say, size, table
-from lake.errors import LakeError
+from lake.errors import LakeError, OutageError, listing
 from lake.history import history_key
 from lake.ingest import scratch_left
 from lake.manifest import manifest_at
@@ -26,7 +27,8 @@ def status(lake: Lake) -> dict[str, Any]:
     dict
         ``lake``, ``release``, ``grid``; ``writer``: who writes now, or None; ``nightly``: the record of the last one, or None;
         ``killed``: the log of a nightly since that one that ended without a record, or None;
-        ``tables`` (see `summary`); ``held``: table -> build that a roll-back took back; ``unfinished``: surveys and tables;
+        ``tables`` (see `summary`); ``bundles`` (see `current_bundles`); ``held``: table -> build that a roll-back took back;
+        ``unfinished``: surveys and tables;
         ``history``: how many catalogues were kept, and their bytes.
     """
     storage = lake.storage
@@ -41,6 +43,7 @@ def status(lake: Lake) -> dict[str, Any]:
         "nightly": nightly,
         "killed": None if (writer or {}).get("verb") == "nightly" else _without_record(storage, begun, nightly or {}),
         "tables": summary(lake),
+        "bundles": current_bundles(lake),
         "held": held_builds(read_catalog(storage)),
         "unfinished": scratch_left(storage),
         "history": {"catalogues": len(kept), "bytes": sum(one.bytes for one in kept)},
@@ -80,6 +83,30 @@ def summary(lake: Lake) -> list[dict[str, Any]]:
     return records
 
 
+def current_bundles(lake: Lake) -> list[dict[str, Any]]:
+    """Return one record per model that was trained: its current bundle, and the tables that were replaced since its training.
+
+    Such a bundle is mapped over new rows all the same: nobody trains anew but who asks for it.
+    """
+    records = []
+    for name in lake.storage.names("models"):
+        record: dict[str, Any] = {"model": name, "bundle": None, "preset": None, "replaced": [], "damage": None}
+        try:
+            current = lake.storage.find_json(current_key(name))
+            if current is None:
+                continue
+            record |= {"bundle": current["bundle"], "preset": current["preset"]}
+            held = lake.storage.read_json(f"{bundle_key(name, current['bundle'])}/bundle.json")
+            builds = {table: f"/{build}.json" for table, build in held["training_builds"].items()}
+            record["replaced"] = [table for table, key in builds.items() if key not in lake.published.get(table, "")]
+        except OutageError:
+            raise
+        except (LakeError, FileNotFoundError, KeyError, TypeError) as error:
+            record["damage"] = f"its document cannot be read: {error}"
+        records.append(record)
+    return records
+
+
 def show_status(held: Mapping[str, Any], *, as_json: bool = False) -> None:
     """Print it for people, or as JSON."""
     if as_json:
@@ -101,6 +128,8 @@ def show_status(held: Mapping[str, Any], *, as_json: bool = False) -> None:
         table(("published table", "rows", "bytes", "build", "created"), rows, right=(1, 2))
     else:
         say("no table is published yet")
+    for one in held["bundles"]:
+        say(_bundle(one))
     for name, build in held["held"].items():
         say(f"held back since a roll-back: {name} {build}; published again when its inputs have changed, or by `publish --held`")
     for left in held["unfinished"]:
@@ -127,6 +156,15 @@ def _nightly(record: Mapping[str, Any] | None) -> str:
 
 def _build(one: Mapping[str, Any]) -> str:
     return f"{one['build']} damaged: {one['damage']}" if one["damage"] else str(one["build"])
+
+
+def _bundle(one: Mapping[str, Any]) -> str:
+    said = f"trained: {one['model']}, bundle {one['bundle']}, preset {one['preset']}"
+    if one["damage"]:
+        return f"{said}; damaged: {_short(one['damage'])}"
+    if not one["replaced"]:
+        return said
+    return f"{said}; it learnt on former builds of {listing(one['replaced'])}: `gaialake train {one['model']}` learns anew"
 
 
 def _short(text: object) -> str:

@@ -2,7 +2,8 @@
 
 from jobs.product import bundle_key, current_key, has_bundle
 from jobs.products import learning
-from lake.errors import LakeError, listing
+from jobs.terminal import say
+from lake.errors import BusyError, LakeError, OutageError, listing
 from lake.exchange import read_version, write_version
 from lake.ingest import Runner
 from lake.root import Lake
@@ -38,7 +39,7 @@ def train(lake: Lake, name: str, *, preset: str | None = None, run: Runner) -> t
     bundle
         Its id.
     trained
-        False if that bundle was there already, so that nothing was done.
+        False if that bundle was there already, and sound, so that nothing was done.
 
     Raises
     ------
@@ -53,13 +54,30 @@ def train(lake: Lake, name: str, *, preset: str | None = None, run: Runner) -> t
     _, tag = read_version(lake.storage, current_key(name))
     bundle = training_id(lake, name, preset)
     chosen = how.default if preset is None else preset
-    trained = not has_bundle(lake.storage, name, bundle)
+    trained = not _there(lake, name, bundle)
     if trained:
         try:
             save = how.fit(lake, chosen, bundle, run)
         except (ValueError, FloatingPointError) as error:
             raise LakeError(f"training of {name} failed: {error}") from error
+        if has_bundle(lake.storage, name, bundle):
+            # One that is damaged makes room.
+            lake.storage.remove_tree(bundle_key(name, bundle))
         with lake.storage.staged(bundle_key(name, bundle)) as folder:
             save(folder)
     write_version(lake.storage, current_key(name), json_bytes({"bundle": bundle, "preset": chosen}), tag)
     return bundle, trained
+
+
+def _there(lake: Lake, name: str, bundle: str) -> bool:
+    """Tell whether a bundle is there and sound; what damaged one is told."""
+    if not has_bundle(lake.storage, name, bundle):
+        return False
+    try:
+        learning(name).load(lake.storage, bundle_key(name, bundle))
+    except (BusyError, OutageError):
+        raise
+    except LakeError as error:
+        say(f"  {name}: its bundle is damaged, so it is trained anew: {error}")
+        return False
+    return True

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 
 from jobs.product import Learning, Product, bundle_key
@@ -14,14 +15,14 @@ from lake.columns import schema
 from lake.columns.spectrotranslator import PERCENTILES
 from lake.derive import Derivation
 from lake.errors import LakeError
-from lake.ingest import Runner
-from lake.join import Join, join
+from lake.ingest import Runner, serial
+from lake.join import Join, JoinTask, join, merge_sorted
 from lake.manifest import digest
-from lake.parquet import row_bytes
+from lake.parquet import read_ids, row_bytes
 from lake.pretrain import magnitude_error
 from lake.root import Lake
 from lake.storage import Storage
-from lake.table import Table
+from lake.table import Piece, Spec, Table
 from models.translation import FROM, MAGNITUDES, TO, TRANSLATIONS, Translation
 from models.translator_config import MODEL, PRESETS, TRANSLATOR_VERSION
 
@@ -72,8 +73,35 @@ def with_magnitude_errors(rows: pa.Table) -> pa.Table:
     return rows.drop_columns(list(_FLUXES))
 
 
-def overlap(lake: Lake, translation: Translation) -> pa.Table:
+@dataclass(frozen=True)
+class _OverlapTask:
+    """Order to read the stars of one file of a table that another one has as well: pieces of both, and of Gaia's table."""
+
+    number: int
+    join: JoinTask
+    gaia: Spec
+    pieces: tuple[tuple[Piece, ...], ...]
+
+
+def _common(task: _OverlapTask) -> tuple[int, pa.Table | None]:
+    """Read them, with Gaia's values null where its table lacks a star; None if there are none."""
+    gaia, parts = task.gaia.schema(), []
+    for *pair, source in task.pieces:
+        rows = task.join.read(pair)
+        if rows.num_rows:
+            ids = rows["source_id"].to_numpy()
+            seen = read_ids(task.gaia.storage, source.key, ids, gaia.names).cast(gaia) if source.key else gaia.empty_table()
+            parts.append(merge_sorted([rows, seen]))
+    return task.number, pa.concat_tables(parts) if parts else None
+
+
+def overlap(lake: Lake, translation: Translation, *, run: Runner = serial) -> pa.Table:
     """Return the stars that both tables have, with labels of either side, errors, and Gaia's magnitudes.
+
+    Parameters
+    ----------
+    run
+        What carries out the tasks, one per file of the translated table.
 
     Returns
     -------
@@ -85,14 +113,18 @@ def overlap(lake: Lake, translation: Translation) -> pa.Table:
     tables = [lake.table(name) for name in (translation.base_from, translation.base_to)]
     sides = zip(tables, (FROM, TO), strict=True)
     columns = {table.name: _read_of(table, translation, side) for table, side in sides}
-    both = join(tables, columns=columns, how="inner")
-    parts = [both.read_leaf(leaf) for leaf, piece in enumerate(tables[0].pieces) if piece.key and tables[1].pieces[leaf].key]
-    rows = pa.concat_tables([both.schema().empty_table(), *parts]).combine_chunks()
-    ids = rows["source_id"].to_numpy()
-    seen = lake.table(GAIA).select(ids, [*MAGNITUDES, *_FLUXES], missing="null")
-    for name in (*MAGNITUDES, *_FLUXES):
-        rows = rows.append_column(name, pa.chunked_array([seen[name].array.__arrow_array__()]))
-    return with_magnitude_errors(rows)
+    both, gaia = join(tables, columns=columns, how="inner"), lake.table(GAIA)
+    spec = gaia.spec([*MAGNITUDES, *_FLUXES])
+    tasks = []
+    for number, part in enumerate(tables[0].manifest.partitions):
+        low, high = np.searchsorted(both.grid.array, [part.first, part.end])
+        leaves = [leaf for leaf in range(low, high) if all(piece.key for piece in both.pieces(leaf))]
+        if leaves:
+            tasks.append(_OverlapTask(number, both.task, spec, tuple((*both.pieces(leaf), gaia.pieces[leaf]) for leaf in leaves)))
+    read = sorted(run(f"read {translation.name}", _common, tasks), key=lambda one: one[0])
+    parts = [rows for _, rows in read if rows is not None]
+    none = merge_sorted([both.schema().empty_table(), spec.schema().empty_table()])
+    return with_magnitude_errors(pa.concat_tables([none, *parts]).combine_chunks())
 
 
 def translated_rows(lake: Lake, translation: Translation) -> Join:
@@ -156,14 +188,15 @@ def _builds(lake: Lake, names: Sequence[str]) -> dict[str, str]:
 
 def _bundle_id(translation: Translation, lake: Lake, preset: str) -> str:
     builds = _builds(lake, _needs(translation))
-    return digest([MODEL, TRANSLATOR_VERSION, asdict(translation), preset, asdict(PRESETS[preset]()), _SEED, builds])[:16]
+    config = asdict(PRESETS[preset]())
+    return digest([MODEL, TRANSLATOR_VERSION, asdict(translation), preset, config, _SEED, REALISATIONS, builds])[:16]
 
 
 def _needs(translation: Translation) -> tuple[str, ...]:
     return (translation.base_from, translation.base_to, GAIA)
 
 
-def _fit(translation: Translation, lake: Lake, preset: str, bundle: str, _run: Runner) -> Callable[[Path], None]:
+def _fit(translation: Translation, lake: Lake, preset: str, bundle: str, run: Runner) -> Callable[[Path], None]:
     """Train on the common stars, and judge the outcome on those that training never saw."""
     from models.device import best_device
     from models.translation_judges import judged
@@ -171,7 +204,7 @@ def _fit(translation: Translation, lake: Lake, preset: str, bundle: str, _run: R
     from models.translator_bundle import save
     from models.translator_fit import train
 
-    rows = overlap(lake, translation)
+    rows = overlap(lake, translation, run=run)
     say(f"  {translation.name}: {rows.num_rows:,} stars in common")
     made = train(rows, translation, PRESETS[preset](), seed=_SEED, device=best_device(), progress=_show)
     for reason, count in made.counts.items():
@@ -217,7 +250,6 @@ def _derivation(translation: Translation, lake: Lake, bundle: str) -> Derivation
         lengths={},
         version=bundle,
         made_of={"bundle": bundle, "base": translation.base_to},
-        resources={"GPU": 1},
     )
 
 
@@ -235,6 +267,7 @@ def _product(translation: Translation) -> Product:
             needs=_needs(translation),
             bundle_id=partial(_bundle_id, translation),
             fit=partial(_fit, translation),
+            load=loaded_translator,
             requires=("torch", "safetensors", "sklearn"),
         ),
     )

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from lake.advice import numbers
 from models.translation import TO, Label
 from models.translation_quality import statistics
 from models.translator_rows import within_limits
@@ -60,7 +61,7 @@ def comparison(ours: pa.Table, authors: pa.Table, base: pa.Table | None, labels:
 
 def _label(pair: tuple[pa.Table, pa.Table], base: pa.Table | None, label: Label) -> dict[str, Any]:
     column = f"{label.name}_p50"
-    ours, authors = (within_limits(_numbers(one, column), column) for one in pair)
+    ours, authors = (within_limits(numbers(one, column), column) for one in pair)
     both = np.isfinite(ours) & np.isfinite(authors)
     found: dict[str, Any] = {
         "unit": label.unit,
@@ -71,7 +72,7 @@ def _label(pair: tuple[pa.Table, pa.Table], base: pa.Table | None, label: Label)
     }
     if base is not None:
         at, of_base = _common(pair[0], base)
-        reference = within_limits(_numbers(base.take(of_base), f"{TO}_{label.target}"), column)
+        reference = within_limits(numbers(base.take(of_base), f"{TO}_{label.target}"), column)
         known = both[at] & np.isfinite(reference)
         found["base"] = {
             name: _statistics((values[at] - reference)[known]) for name, values in (("ours", ours), ("authors", authors))
@@ -96,14 +97,6 @@ def _common(one: pa.Table, other: pa.Table) -> tuple[Ids, Ids]:
     """Return the positions in either table of the sources that both have, in ascending order of their ids."""
     _, at, of_other = np.intersect1d(one["source_id"].to_numpy(), other["source_id"].to_numpy(), True, True)
     return at, of_other
-
-
-def _numbers(table: pa.Table, name: str) -> Floats:
-    """Return a column as float64, NaN where it is null, and everywhere if the table lacks it."""
-    if name not in table.column_names:
-        return np.full(table.num_rows, np.nan)
-    values: Floats = table[name].cast(pa.float64()).to_numpy()
-    return values
 
 
 def _flags(table: pa.Table, name: str) -> Flags:

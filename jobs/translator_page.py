@@ -10,6 +10,10 @@ _DECIMALS = {"K": 1, "km / s": 3}
 _UNITS = {"dex(cm / s2)": "dex"}
 _METHODS = {"nothing": "nothing", "ridge": "quadratic ridge", "ours": "networks"}
 _NONE = "–"
+_COVERED = (
+    "Share of the stars whose label on the base lies between two percentiles of the translation, the error of the base added; "
+    "in brackets what it should be. Stars without percentiles are not translated, and in no figure of this page."
+)
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff }
 body { max-width: 62rem; margin: 2rem auto; padding: 0 1rem }
@@ -43,7 +47,10 @@ def page(document: Mapping[str, Any]) -> str:
     note = (
         f"Residuals are what a method says minus what {base_to} says, on stars of the test split, which neither trained nor "
         "chose the networks. Beside them stand doing nothing and a quadratic ridge regression, trained on the same stars as the "
-        "networks. The best scatter of a label is shaded."
+        "networks. Bias is the mean, weighted by inverse variances, ± its standard error; scatter is 1.4826 times the median "
+        "absolute deviation; σ is the plain standard deviation, which outliers widen; the slope is that of the residual over "
+        f"the label of {base_from}, where a method that shrinks labels to their mean has a negative one. The best scatter of a "
+        "label is shaded."
     )
     parts = [
         f"<h1>{escape(str(document['title']))}</h1>",
@@ -52,6 +59,7 @@ def page(document: Mapping[str, Any]) -> str:
         "<h2>Before and after</h2>",
         f"<p class=note>{escape(note)}</p>",
         _overall(document["quality"]),
+        f"<p class=note>{escape(_COVERED)}</p>",
         _coverage(document["quality"]),
         "<h2>By metallicity and gravity</h2>",
         f"<p class=note>Bins are cut by what {escape(base_from)} says. Bias ± its standard error; scatter.</p>",
@@ -60,7 +68,7 @@ def page(document: Mapping[str, Any]) -> str:
         _pairs(("table", "build"), document["builds"]),
         _pairs(("common stars", "number"), document["counts"]),
         "<h2>What it lives on</h2>",
-        _importance(document["importance"]),
+        _importance(document["importance"], {label: held["unit"] for label, held in document["quality"].items()}),
         "<h2>Where it may be trusted</h2>",
         _domain(document["domain"]),
         "<h2>Against the authors' table</h2>",
@@ -128,7 +136,7 @@ def _binned(quality: Mapping[str, Any]) -> str:
     return _table(("label", "bin", "stars", *(_METHODS.get(method, method) for method in methods)), rows)
 
 
-def _importance(found: Mapping[str, Any]) -> str:
+def _importance(found: Mapping[str, Any], units: Mapping[str, str]) -> str:
     text = (
         "Rise of the weighted rms residual when inputs are permuted among the stars of the test split, and its share of all "
         "rises. Inputs that correlate are permuted together. Each star keeps its own label; only what the networks read to "
@@ -141,7 +149,7 @@ def _importance(found: Mapping[str, Any]) -> str:
                 share = held["share"][at]
                 percent = _NONE if share is None else f"{100 * share:.1f} %"
                 rise = f"{_number(held['rise'][at], 4)} ± {_number(held['rise_error'][at], 4)}"
-                rows.append((label, " + ".join(group), _number(held["rms"], 4), rise, percent))
+                rows.append((_label(label, units[label]), " + ".join(group), _number(held["rms"], 4), rise, percent))
     return f"<p class=note>{escape(text)}</p>" + _table(("label", "inputs", "rms", "rise", "share"), rows)
 
 

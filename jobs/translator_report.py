@@ -41,7 +41,9 @@ def translator_report(lake: Lake, name: str) -> str:
     translation = _translation(name)
     bundle = current_bundle(lake.storage, name)
     if bundle is None:
-        raise LakeError(f"{name} was never trained in {lake.storage.root}; run `gaialake train {name}`")
+        raise LakeError(
+            f"{name} was never trained in {lake.storage.root}; run `gaialake --lake {lake.storage.root} train {name}`"
+        )
     held = loaded_translator(lake.storage, bundle_key(name, bundle))
     _require_same_builds(lake, name, held.training_builds)
     document = report(lake, translation, held.translator, builds=held.training_builds, bundle=bundle)
@@ -67,11 +69,16 @@ def report(lake: Lake, translation: Translation, translator: Any, *, builds: Map
     pictures = (
         (
             "Residuals before and after translation",
-            "Shade is the number of stars of the test split on a logarithmic scale; lines are running percentiles.",
+            "Shade is the number of stars of the test split on a logarithmic scale; lines are running percentiles. The outermost "
+            "stars lie beyond the axes.",
             residual_panels(labels, (translation.base_from, translation.base_to)),
         ),
         ("Importance of the inputs", "Shares below 6 % carry no number.", importance_bars(importance)),
-        ("Distance from the training stars", "Scores beyond the axis are drawn at its ends.", domain_scores(scores)),
+        (
+            "Distance from the training stars",
+            "Scores beyond the axis are drawn at its ends, on the left the training stars themselves.",
+            domain_scores(scores),
+        ),
     )
     return {
         "title": translation.title,
@@ -109,7 +116,7 @@ def _require_same_builds(lake: Lake, name: str, trained: Mapping[str, str]) -> N
         if now != build:
             raise LakeError(
                 f"{name} was trained on build {build} of {table}, published is {now}: which stars it was not trained on is no "
-                f"longer known; run `gaialake train {name}`, then report again"
+                f"longer known; run `gaialake --lake {lake.storage.root} train {name}`, then report again"
             )
 
 

@@ -14,6 +14,8 @@ from lake.standing import Standing
 from lake.survey import Survey
 
 _NAMED = 3
+# What a product remembers that it is made of, and that is no table.
+_BESIDE_TABLES = ("bundle", "rules", "base")
 
 
 def why_stale(survey: Survey, grid: Grid, files: Sequence[RawFile], standing: Standing, latest: Manifest) -> list[str]:
@@ -39,22 +41,25 @@ def why_computed(survey: Survey, grid: Grid, files: Sequence[RawFile], standing:
     return [*_steps(latest.steps, DERIVE_STEPS), *_grid(latest, grid), *words] or ["the survey's declaration changed"]
 
 
-def why_predicted(bundle: str, grid: Grid, tables: Mapping[str, str], latest: Manifest) -> list[str]:
-    """Return every reason for which predictions are not their latest build.
+def why_predicted(version: str, grid: Grid, tables: Mapping[str, str], latest: Manifest) -> list[str]:
+    """Return every reason for which a product is not its latest build.
 
     Parameters
     ----------
+    version
+        The bundle's id, or that of the rules.
     tables
         Table -> build that they are to be made of.
     """
-    old = {name: build for name, build in latest.made_of.items() if name != "bundle"}
-    words = [f"the model bundle changed: {_change(latest.made_of.get('bundle'), bundle)}"] if latest.declaration != bundle else []
+    old = {name: build for name, build in latest.made_of.items() if name not in _BESIDE_TABLES}
+    what = "its rules" if "rules" in latest.made_of else "the model bundle"
+    words = [f"{what} changed: {_change(latest.declaration, version)}"] if latest.declaration != version else []
     words += _steps(latest.steps, DERIVE_STEPS) + _grid(latest, grid)
     for name in sorted({*old, *tables}):
         if name not in tables:
-            words.append(f"{name} is no longer there to predict from")
+            words.append(f"{name} is no longer there to make it from")
         elif name not in old:
-            words.append(f"{name} can now be predicted from")
+            words.append(f"it can now be made from {name} as well")
         elif old[name] != tables[name]:
             words.append(f"{name} changed: {_change(old[name], tables[name])}")
     return words

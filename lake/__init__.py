@@ -15,7 +15,7 @@ Where do I go for ...?
   (`lake.plain`), and earlier catalogues: `lake.history`; deleting what none names: `lake.gc`
 - reading: `lake.table` (`lake.parquet`), `lake.join`; tables computed from tables: `lake.derive`; what goes wrong: `lake.errors`
 - labels of all surveys combined: `lake.homogenise` (`lake.label_sources`, `lake.advice`, `lake.ages`); translated labels in the
-  layout of their authors: `lake.cds`
+  layout of their authors: `lake.cds` (`lake.record_cells`)
 - training tables: `lake.pretrain`, `lake.finetune`; which stars are trained or tested on: `lake.split`; as files:
   `lake.training_files` (`lake.training_columns`, `lake.hdf5_files`, `lake.hub_files`); what may be wrong with them:
   `lake.training_audit` (`lake.training_rows`, `lake.training_checks`, `lake.training_tally`, `lake.training_spectra`,

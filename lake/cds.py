@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from lake.columns import column
 from lake.columns.spectrotranslator import INPUTS, OUTPUTS, REASONS
 from lake.errors import LakeError, listing
+from lake.record_cells import blank_records, lengths, place
 from lake.survey import Survey
 from lake.whole import unwritable
 
 COMMENT, REASON = "translator_comment", "translator_reasons"
 _ROWS = 16_384  # written at once
-_BLANK, _NEWLINE = ord(" "), ord("\n")
 _UNITS = {"": "---", "dex": "---", "dex(cm / s2)": "[cm/s2]", "km / s": "km/s"}
 _COLOURS = {"bp_g": "BP-G", "g_rp": "G-RP"}
 _LABELS = (*OUTPUTS, "velocity")
@@ -222,15 +222,12 @@ def _conformed(table: pa.Table, layout: Survey) -> pa.Table:
 
 def _records(table: pa.Table, layout: Survey) -> NDArray[np.uint8]:
     """Return records with their line feeds, (n, length + 1) bytes."""
-    length = _length(layout)
-    records = np.full((len(table), length + 1), _BLANK, np.uint8)
-    records[:, length] = _NEWLINE
+    records = blank_records(len(table), _length(layout))
     source_id = table["source_id"]
     for name, (first, last) in _at(layout).items():
         held, width = table[name].chunk(0), last - first + 1
         text = _text(held, width)
-        lengths = np.asarray(pc.fill_null(pc.binary_length(text), 0), dtype=np.int64)
-        bad = lengths > width
+        bad = lengths(text) > width
         if pa.types.is_floating(held.type):
             bad |= ~np.isfinite(np.asarray(pc.fill_null(held, 0.0)))
         if name == "source_id":
@@ -243,7 +240,7 @@ def _records(table: pa.Table, layout: Survey) -> NDArray[np.uint8]:
                 "null or leave the row out"
             )
         numeric = pa.types.is_integer(held.type) or pa.types.is_floating(held.type)
-        _place(records[:, first - 1 : last], text, lengths, right=numeric)
+        place(records[:, first - 1 : last], text, right=numeric)
     return records
 
 
@@ -251,15 +248,6 @@ def _text(values: pa.Array, width: int) -> pa.Array:
     if pa.types.is_boolean(values.type):
         return pc.if_else(values, "true", "false" if width >= len("false") else "F")
     return values.cast(pa.string())
-
-
-def _place(cells: NDArray[np.uint8], text: pa.Array, lengths: NDArray[np.int64], *, right: bool) -> None:
-    """Put words of these lengths [byte] into (n, width) cells."""
-    width = cells.shape[1]
-    begin = (width - lengths if right else np.zeros_like(lengths))[:, np.newaxis]
-    place = np.arange(width)
-    letters = "".join(word for word in text.to_pylist() if word).encode()
-    cells[(place >= begin) & (place < begin + lengths[:, np.newaxis])] = np.frombuffer(letters, np.uint8)
 
 
 # --- words ----------------------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from lake.manifest import (
     Input,
     Manifest,
     Partition,
+    add_up,
     byte_versions,
     clear_remains,
     describe_columns,
@@ -54,6 +55,8 @@ class Derivation:
         Fingerprint of the function: a model bundle's id.
     made_of
         What to remember in the manifest, such as the bundle.
+    unused
+        Counts the values of a leaf of the join that the function makes no use of, by reason; None if it uses all.
     resources
         What a worker must offer to make a partition, such as ``{"GPU": 1}``, on clusters where some do.
     """
@@ -70,6 +73,7 @@ class Derivation:
     version: str
     made_of: Mapping[str, str]
     resources: Mapping[str, float] = field(default_factory=dict)
+    unused: Callable[[pa.Table], Mapping[str, int]] | None = None
 
     def schema(self) -> pa.Schema:
         """Return the schema of the table."""
@@ -105,6 +109,7 @@ def derive_partition(task: DeriveTask) -> Partition:
     wanted = task.derivation.schema()
     leaf_rows: list[int] = []
     rows_in: list[int] = []
+    unused: list[Mapping[str, int]] = []
 
     def groups() -> Iterator[pa.Table]:
         held: list[pa.Table] = []
@@ -125,6 +130,8 @@ def derive_partition(task: DeriveTask) -> Partition:
         made = task.derivation.function(source)
         if not made["source_id"].equals(source["source_id"]):
             raise LakeError(f"{task.derivation.name}: {source.num_rows:,} rows in, but other source_ids out; nothing was written")
+        if task.derivation.unused is not None:
+            unused.append(task.derivation.unused(source))
         return made.select(wanted.names).cast(wanted)
 
     with task.storage.staged(key) as path:
@@ -140,6 +147,7 @@ def derive_partition(task: DeriveTask) -> Partition:
         sha256=written.sha256 if written else None,
         content=task.content,
         leaf_rows=tuple(leaf_rows),
+        masked=add_up(unused),
     )
     task.storage.write_bytes(task.record, json.dumps(asdict(part)).encode())
     return part

@@ -49,6 +49,8 @@ class Partition:
         Hash of all that decides the partition's rows; equal content means that an older file can be named again.
     leaf_rows
         Rows in each leaf of the grid that the file covers, so that empty leaves are never opened.
+    masked
+        Values of a derived table's inputs that it made no use of, by reason.
     """
 
     first: int
@@ -61,6 +63,7 @@ class Partition:
     sha256: str | None
     content: str
     leaf_rows: tuple[int, ...] = ()
+    masked: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -138,8 +141,8 @@ class Manifest:
 
     @cached_property
     def masked(self) -> dict[str, int]:
-        """Values of the raw files that became null by the survey's masks, by ``column: reason``."""
-        return add_up(one.masked for one in self.inputs)
+        """Values that became null by the survey's masks, or that a derived table made no use of, by ``column: reason``."""
+        return add_up([*(one.masked for one in self.inputs), *(one.masked for one in self.partitions)])
 
     @cached_property
     def edges(self) -> Ids:

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from lake.errors import LakeError, listing
+from lake.exchange import OvertakenError, write_version
 from lake.partition import Ids, pixel
 from lake.storage import Storage
 
@@ -165,7 +166,11 @@ def freeze(storage: Storage, ids: Ids | _Column) -> bool:
     with tempfile.TemporaryDirectory(prefix="gaialake-") as folder:
         path = Path(folder) / "ids.parquet"
         pq.write_table(pa.table({"source_id": own}), path, compression="zstd")
-        storage.write_bytes(FROZEN, path.read_bytes())
+        try:
+            write_version(storage, FROZEN, path.read_bytes(), None)
+        except OvertakenError:
+            # Another writer of an object store has frozen a list meanwhile, and that one stays.
+            return False
     return True
 
 

@@ -341,6 +341,8 @@ class Storage:
                     with suppress(FileNotFoundError):
                         shutil.rmtree(self.path(folder))
                 return
+            # Local copies are none of what comes in its place.
+            _copied.cache_clear()
             self.ask(folder, lambda fs, full: fs.rm(full, recursive=True))
         except FileNotFoundError:
             return

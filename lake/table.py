@@ -141,7 +141,7 @@ class Table:
         Raises
         ------
         LakeError
-            If the table lacks one of them; the message lists those it has.
+            If the table lacks one of them; the message lists those it has. If two are to have one name.
         """
         if isinstance(columns, str):
             raise LakeError(f"columns={columns!r}: give a list of names, such as [{columns!r}]")
@@ -156,6 +156,10 @@ class Table:
         if columns.get("source_id", "source_id") != "source_id":
             raise LakeError(f"table {self.name}: source_id keeps its name, but columns= calls it {columns['source_id']!r}")
         called = {**columns, "source_id": "source_id"}
+        if len({called[name] for name in ordered}) < len(ordered):
+            raise LakeError(
+                f"table {self.name}: columns= gives two columns one name, of {listing([called[one] for one in ordered])}"
+            )
         return Spec(self.storage, tuple((called[name], types[name]) for name in ordered), tuple(ordered))
 
     @cached_property

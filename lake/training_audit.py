@@ -62,9 +62,8 @@ def audit_file(path: Path, *, run: Runner = serial) -> Report:
     try:
         for one in run("validate", audit_part, parts):
             found = found.merge(one)
-    except (OSError, pa.ArrowInvalid) as error:
-        advice = f"it cannot be read ({error}); write it again"
-        return Report(str(path), parts[0].form, 0, len(parts), (Finding(ERROR, "opens", str(path), 1, 1, advice),))
+    except LakeError as error:
+        return Report(str(path), parts[0].form, 0, len(parts), (Finding(ERROR, "opens", str(path), 1, 1, str(error)),))
     return _report(str(path), Audit(parts[0].form, found, tuple(parts)))
 
 

@@ -7,7 +7,7 @@ written; a run that was killed leaves a hidden folder ``.NAME.*.partial`` beside
 import json
 import shutil
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,9 +59,7 @@ def new_folder(to: Path) -> Iterator[Path]:
     LakeError
         If there is something at `to` already, or the disk refuses.
     """
-    target = to.resolve()
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise LakeError(f"{target} is there and not empty; nothing was written. Name a new folder, or remove this one first")
+    target = require_free(to)
     draft = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.partial")
     try:
         try:
@@ -76,6 +74,21 @@ def new_folder(to: Path) -> Iterator[Path]:
             raise unwritable(target, error) from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def require_free(to: Path) -> Path:
+    """Return the resolved path of a folder that is not there yet, or empty.
+
+    Raises
+    ------
+    LakeError
+        If there is something.
+    """
+    target = to.resolve()
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        what = "not empty" if target.is_dir() else "no folder"
+        raise LakeError(f"{target} is there and {what}; nothing was written. Name a new folder, or remove this one first")
+    return target
 
 
 @dataclass(frozen=True)
@@ -136,12 +149,12 @@ def leaves_with_rows(join: Join) -> list[int]:
     return [leaf for leaf, piece in enumerate(join.tables[0].pieces) if piece.key is not None]
 
 
-def read_leaves(join: Join, leaves: Iterable[int], then: Callable[[pa.Table], pa.Table] | None = None) -> Iterator[pa.Table]:
+def read_leaves(join: Join, leaves: Iterable[int]) -> Iterator[pa.Table]:
     """Yield the joined rows of leaves one after the other, those without rows left out; one is in memory at a time."""
     for leaf in leaves:
         table = join.read_leaf(leaf)
         if table.num_rows:
-            yield then(table) if then else table
+            yield table
 
 
 def balanced(account: Account, rows_read: int) -> Account:

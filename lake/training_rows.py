@@ -30,6 +30,8 @@ BATCH_ROWS = 16_384
 BLOCKS = ("bp_coefficients", "rp_coefficients", "bp_coefficient_errors", "rp_coefficient_errors")
 _SHARD = re.compile(r"(\w+)-\d{5}-of-\d{5}\.parquet")
 _ARRAYS = ("data", "label", "e_label", "gmag")
+# Which of these h5py and pyarrow raise on a damaged file depends on the byte that is wrong.
+_DAMAGE = (OSError, KeyError, RuntimeError, TypeError, ValueError, pa.ArrowException)
 
 
 @dataclass(frozen=True)
@@ -61,8 +63,17 @@ class Part:
         return (first_id(pixels[0]), first_id(pixels[1] + 1)) if pixels else None
 
     def read(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
-        """Yield the rows as stored, some 16,384 at a time; `columns` that the part lacks are left out."""
-        return _READERS[self.form](self, columns)
+        """Yield the rows as stored, some 16,384 at a time; `columns` that the part lacks are left out.
+
+        Raises
+        ------
+        LakeError
+            If it is damaged, or holds what no table has.
+        """
+        try:
+            yield from _READERS[self.form](self, columns)
+        except _DAMAGE as error:
+            raise LakeError(f"{self.name} cannot be read ({error}); write it again") from error
 
 
 @dataclass(frozen=True)
@@ -128,23 +139,33 @@ def _of_hdf5(path: Path) -> list[Part]:
 
     try:
         with h5py.File(path) as file:
-            groups = [name for name in GROUPS if name in file and isinstance(file[name], h5py.Group)]
-            if groups:
+            if any(isinstance(file.get(name), h5py.Group) for name in GROUPS):
                 return [_group_part(path, file, name) for name in GROUPS]
-            sets = [name for name in file if isinstance(file[name], h5py.Dataset) and file[name].dtype.names]
+            sets = [name for name, one in _datasets(file).items() if one.dtype.names and one.ndim == 1]
             inside = list(file)
-    except OSError as error:
+    except _DAMAGE as error:
         raise LakeError(f"{path}: does not open as HDF5 ({error}); it is damaged, or another kind of file") from error
     if not sets:
         raise LakeError(f"{path}: no dataset of records at its root and no {listing(GROUPS)}; it holds {listing(inside)}")
     return [Part(RECORDS, str(path), key=name) for name in sorted(sets, key=_natural)]
 
 
+def _datasets(group: Any) -> dict[str, Any]:
+    """Return the datasets of a group that are arrays; links that lead nowhere are none."""
+    import h5py
+
+    return {key: one for key in group if isinstance(one := group.get(key), h5py.Dataset) and one.ndim}
+
+
 def _group_part(path: Path, file: Any, name: str) -> Part:
-    lacking = [key for key in _ARRAYS if name not in file or key not in file[name]]
+    import h5py
+
+    group = file.get(name)
+    arrays = _datasets(group) if isinstance(group, h5py.Group) else {}
+    lacking = [key for key in _ARRAYS if key not in arrays]
     if lacking:
         raise LakeError(f"{path}: {name} lacks {listing(lacking)}; each of {listing(GROUPS)} needs {listing(_ARRAYS)}")
-    stars = {key: file[name][key].shape[-1] for key in file[name]}
+    stars = {key: one.shape[-1] for key, one in arrays.items()}
     if len(set(stars.values())) > 1:
         raise LakeError(f"{path}: the arrays of {name} hold different numbers of stars: {stars}; write it again")
     return Part(ARRAYS, str(path), key=name, split=GROUPS[name])
@@ -156,7 +177,11 @@ def _natural(name: str) -> list[tuple[int, str]]:
 
 def _read_parquet(part: Part, columns: Sequence[str] | None) -> Iterator[pa.Table]:
     with pq.ParquetFile(part.path) as file:
-        names = [name for name in file.schema_arrow.names if columns is None or name in columns]
+        held = file.schema_arrow.names
+        twice = sorted({name for name in held if held.count(name) > 1})
+        if twice:
+            raise LakeError(f"{part.name} holds more than one column {listing(twice)}; which is meant, nobody can tell")
+        names = [name for name in held if columns is None or name in columns]
         yield file.schema_arrow.empty_table().select(names)
         for batch in file.iter_batches(BATCH_ROWS, columns=names, use_threads=False):
             yield pa.Table.from_batches([batch])
@@ -226,7 +251,7 @@ def rows_of(table: pa.Table) -> Rows:
         if own == "source_id":
             continue
         name, number = canonical(own, wide=wide), block_element(own)[1] if wide else 0
-        values = table[own].combine_chunks()
+        values = _plain(table[own].combine_chunks(), own, name)
         shown[name] = own if not number else f"{block_element(own)[0]}1.."
         if pa.types.is_fixed_size_list(values.type):
             numbers[name] = block(pa.chunked_array([values]))
@@ -245,8 +270,30 @@ def rows_of(table: pa.Table) -> Rows:
     return Rows(_ids(table), numbers, texts, text_numbers, shown, table.num_rows)
 
 
+def _plain(values: pa.Array, own: str, name: str) -> pa.Array:
+    """Return words of a dictionary as text, and XP values in lists of any length as lists of fixed size, as the lake has them."""
+    if pa.types.is_dictionary(values.type):
+        return values.dictionary_decode()
+    if name not in BLOCKS or not (pa.types.is_list(values.type) or pa.types.is_large_list(values.type)):
+        return values
+    size = pc.max(pc.list_value_length(values)).as_py() or 1
+    try:
+        return values.cast(pa.list_(values.type.value_type, size))
+    except pa.ArrowInvalid as error:
+        raise LakeError(f"the lists of {own} have different lengths ({error}); write them again") from error
+
+
 def _is_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_binary(kind) or pa.types.is_large_string(kind))
+    return any(
+        asked(kind)
+        for asked in (
+            pa.types.is_string,
+            pa.types.is_large_string,
+            pa.types.is_string_view,
+            pa.types.is_binary,
+            pa.types.is_large_binary,
+        )
+    )
 
 
 def _is_number(name: str) -> bool:

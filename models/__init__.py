@@ -36,9 +36,11 @@ the Monte Carlo over the errors             :mod:`models.translator_noise`
 what pays, and systematic errors            :mod:`models.translator_calibration`
 how wide percentiles are                    :mod:`models.translator_widths`
 how far a star is from the training         :mod:`models.domain`
+a quadratic correction where stars are few  :mod:`models.translator_quadratic`
 a translated table                          :mod:`models.translator_predict`
 a trained translation on disk               :mod:`models.translator_bundle`
 doing nothing, and a quadratic ridge        :mod:`models.baselines`
+what each method says of the test split     :mod:`models.translation_judges`
 how good a translation is                   :mod:`models.translation_quality`
 which inputs it lives on                    :mod:`models.importance`
 ==========================================  ====================================

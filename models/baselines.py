@@ -16,7 +16,7 @@ FloatArray = NDArray[np.float64]
 NOTHING, RIDGE = "nothing", "ridge"
 _DEGREE = 2
 # Penalties tried, per unit of weight and star; leave-one-out errors of the training stars choose, label by label.
-_ALPHAS = 10.0 ** np.arange(-4.0, 4.0)
+PENALTIES = 10.0 ** np.arange(-4.0, 4.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +74,7 @@ def _ridge(x: FloatArray, delta: FloatArray, weight: FloatArray, label: int) -> 
     if not teaches.any():
         raise ValueError(f"label {label}: none of {len(x)} training stars has a difference and a weight, expected some")
     relative = weight[teaches] / weight[teaches].mean()
-    model = make_pipeline(StandardScaler(), PolynomialFeatures(_DEGREE, include_bias=False), StandardScaler(), RidgeCV(_ALPHAS))
+    model = make_pipeline(StandardScaler(), PolynomialFeatures(_DEGREE, include_bias=False), StandardScaler(), RidgeCV(PENALTIES))
     fit: Pipeline = model.fit(x[teaches], delta[teaches], ridgecv__sample_weight=relative)
     return fit
 

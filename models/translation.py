@@ -34,6 +34,8 @@ class Cut:
         Inclusive limits.
     bits
         Bits none of which may be set.
+    only
+        The one word that a column of words may hold.
     labels
         Labels that the cut concerns; all if empty.
     """
@@ -43,6 +45,7 @@ class Cut:
     low: float | None = None
     high: float | None = None
     bits: int = 0
+    only: str | None = None
     labels: tuple[str, ...] = ()
 
 
@@ -136,7 +139,12 @@ TRANSLATIONS: Mapping[str, Translation] = {
             base_to="apogee_dr17",
             key="lamost_obsid",
             labels=_labels(_LAMOST, _APOGEE),
-            cuts=(Cut(FROM, "lamost_snr_g", low=30.0), *_good_apogee(TO)),
+            # Labels of hot stars are the Hot Payne's, on another scale than LAMOST's own; velocities are not.
+            cuts=(
+                Cut(FROM, "lamost_snr_g", low=30.0),
+                Cut(FROM, "label_origin", only="lamost_dr8", labels=("teff", "logg", "metallicity", "mg_fe")),
+                *_good_apogee(TO),
+            ),
         ),
     )
 }

@@ -15,6 +15,7 @@ from torch import nn
 from models.domain import Domain
 from models.translation import Translation
 from models.translator_config import TranslatorConfig
+from models.translator_quadratic import terms
 from models.translator_rows import BoolArray, FloatArray, InputScaling, scaled
 
 
@@ -24,8 +25,9 @@ class Calibration:
 
     Parameters
     ----------
-    gate
-        Share in [0, 1] of the networks' correction, beyond the mean offset, that pays, shape (K,).
+    level, gate
+        Shares in [0, 1] of the quadratic correction and of the networks' that pay beyond the mean offset, shape (K,); at most
+        one of the two is not 0.
     floor
         What scatters a label beside the errors of the inputs, added to the Monte Carlo's spread in quadrature, shape (K,).
     stretch
@@ -36,6 +38,7 @@ class Calibration:
         shape (K,).
     """
 
+    level: FloatArray
     gate: FloatArray
     floor: FloatArray
     stretch: FloatArray
@@ -44,7 +47,7 @@ class Calibration:
 
 def uncalibrated(labels: int) -> Calibration:
     """Return what applies all corrections of K labels and believes all errors."""
-    return Calibration(np.ones(labels), np.zeros(labels), np.ones((2, labels)), np.ones(labels))
+    return Calibration(np.ones(labels), np.ones(labels), np.zeros(labels), np.ones((2, labels)), np.ones(labels))
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +65,8 @@ class TrainedNetwork:
         Physical unit of the networks' answers, shape (K,).
     offsets
         Mean difference that each network of the ensemble was trained about, shape (E, K), physical units.
+    quadratic
+        Coefficients of `models.translator_quadratic.terms` for what each network was to find beyond that, shape (E, P, K).
     members : nn.ModuleList
         E networks in evaluation mode.
     calibration : Calibration
@@ -74,6 +79,7 @@ class TrainedNetwork:
     scaling: InputScaling
     output_scale: FloatArray
     offsets: FloatArray
+    quadratic: FloatArray
     members: nn.ModuleList
     calibration: Calibration
     domain: Domain
@@ -125,9 +131,15 @@ def corrections(network: TrainedNetwork, values: FloatArray) -> FloatArray:
 
 def correction(network: TrainedNetwork, member: int, values: FloatArray) -> FloatArray:
     """Return by how much one member of the ensemble corrects the labels, shape (B, K); see `corrections`."""
-    answer = answers(network.members[member], *scaled(values, network.scaling))
-    result: FloatArray = network.offsets[member] + network.calibration.gate * network.output_scale * answer
-    return result
+    of_quadratic, of_network = parts(network, member, values)
+    calibration = network.calibration
+    return network.offsets[member] + calibration.level * of_quadratic + calibration.gate * of_network
+
+
+def parts(network: TrainedNetwork, member: int, values: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return what the quadratic level and the network of one member say beyond the mean offset, (B, K) each, before gates."""
+    x, present = scaled(values, network.scaling)
+    return terms(x) @ network.quadratic[member], network.output_scale * answers(network.members[member], x, present)
 
 
 @torch.inference_mode()

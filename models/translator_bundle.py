@@ -18,6 +18,7 @@ from models.spectro_translator import network as new_network
 from models.translation import TRANSLATIONS, Translation
 from models.translator import Calibration, TrainedNetwork, Translator
 from models.translator_config import MODEL, TRANSLATOR_VERSION, TranslatorConfig
+from models.translator_quadratic import terms_of
 from models.translator_rows import InputScaling, networks_of
 
 __all__ = ["BundleError", "TranslatorBundle", "load", "save"]
@@ -66,6 +67,7 @@ def save(folder: Path, fingerprint: str, translator: Translator, training_builds
     weights: dict[str, Tensor] = {}
     for network in translator.networks:
         weights |= {f"{network.name}.members.{name}": tensor for name, tensor in network.members.state_dict().items()}
+        weights[f"{network.name}.quadratic"] = _tensor(network.quadratic)
         weights |= {f"{network.name}.domain.{name}": _tensor(array) for name, array in network.domain.arrays().items()}
     write(folder, _kind(), entries, weights)
 
@@ -91,7 +93,7 @@ def _entry(network: TrainedNetwork, translation: Translation) -> dict[str, Any]:
 # What of a declaration decides the numbers.
 _DECISIVE = ("base_from", "base_to", "labels", "cuts")
 _SCALING = ("centre", "scale", "low", "high")
-_CALIBRATION = ("gate", "floor", "stretch", "inflation")
+_CALIBRATION = ("level", "gate", "floor", "stretch", "inflation")
 
 
 def _tensor(array: NDArray[Any]) -> Tensor:
@@ -189,10 +191,17 @@ def _network(
         InputScaling(*(np.array(entry["scaling"][name]) for name in _SCALING)),
         np.array(entry["output_scale"]),
         np.array(entry["offsets"]),
+        _shaped(weights[f"{entry['name']}.quadratic"], (config.ensemble, terms_of(len(names)), len(outputs))),
         members.to(device).eval(),
         Calibration(*(np.array(entry["calibration"][name]) for name in _CALIBRATION)),
         domain_from({name: tensor.numpy() for name, tensor in _under(f"{entry['name']}.domain.", weights).items()}),
     )
+
+
+def _shaped(tensor: Tensor, shape: tuple[int, ...]) -> NDArray[Any]:
+    if tuple(tensor.shape) != shape:
+        raise ValueError(f"coefficients of shape {tuple(tensor.shape)}, expected {shape}")
+    return tensor.numpy()
 
 
 def _under(prefix: str, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

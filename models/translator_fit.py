@@ -20,6 +20,7 @@ from models.translator import TrainedNetwork, Translator, uncalibrated
 from models.translator_calibration import calibrated
 from models.translator_config import TranslatorConfig
 from models.translator_member import Scaled, fit_member
+from models.translator_quadratic import fit_quadratic
 from models.translator_rows import BoolArray, FloatArray, density_weights, input_scaling, networks_of, scaled
 from models.translator_stars import CommonStars, Sample, common_stars, sample, typical_errors
 
@@ -93,13 +94,15 @@ def _fit_ensemble(
     weight = np.where(sample.usable, 1.0 / variance, 0.0)
     balance = np.ones(len(x))
     balance[training] = density_weights(x[training], neighbours=config.neighbours, power=config.balance, cap=config.balance_cap)
-    members, offsets = nn.ModuleList(), []
+    members, offsets, levels = nn.ModuleList(), [], []
     for number in range(config.ensemble):
         key = int(hashed(_MEMBER, seed, text_key(name), number)[0])
         fold, count = left_out(number, config.ensemble)
         taught = training & (folds(sample.source_id, seed=seed, count=count) != fold)
         offset = _offset(sample, taught, weight)
-        wanted = np.where(sample.usable, (sample.differences - offset) / output_scale, 0.0)
+        beyond = sample.differences - offset
+        level = fit_quadratic(x[taught], beyond[taught], weight[taught], sample.usable[taught])
+        wanted = np.where(sample.usable, beyond / output_scale, 0.0)
 
         def tensors(chosen: BoolArray, wanted: FloatArray = wanted) -> Scaled:
             held = (x, present, wanted.astype(np.float32), weight.astype(np.float32), balance.astype(np.float32))
@@ -110,6 +113,7 @@ def _fit_ensemble(
         )
         members.append(member.cpu())
         offsets.append(offset)
+        levels.append(level)
         note({"network": name, "member": number} | record)
     outputs = np.where(sample.usable, sample.targets, np.nan)
     return TrainedNetwork(
@@ -119,6 +123,7 @@ def _fit_ensemble(
         scaling,
         output_scale,
         np.stack(offsets),
+        np.stack(levels),
         members.eval(),
         uncalibrated(len(output_scale)),
         fit_domain(sample.values[training], outputs[training]),

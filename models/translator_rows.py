@@ -170,6 +170,12 @@ def passes(table: pa.Table, cut: Cut) -> BoolArray:
         As `measured`.
     """
     name = f"{cut.side}_{cut.column}"
+    if cut.only is not None:
+        _require(table, name)
+        if not pa.types.is_string(table[name].type):
+            raise ValueError(f"column {name!r} is {table[name].type}, expected words; check which table is read")
+        same: BoolArray = pc.fill_null(pc.equal(table.column(name), cut.only), False).to_numpy()
+        return same
     values = _numbers(table, name)
     good = np.isfinite(values)
     if cut.low is not None:
@@ -188,6 +194,7 @@ def said(cut: Cut) -> str:
     parts = [f"{name} >= {cut.low:g}"] if cut.low is not None else []
     parts += [f"{name} <= {cut.high:g}"] if cut.high is not None else []
     parts += [f"{name} without bits {cut.bits}"] if cut.bits else []
+    parts += [f"{name} {cut.only}"] if cut.only is not None else []
     return " and ".join(parts) + (f" (for {', '.join(cut.labels)})" if cut.labels else "")
 
 

@@ -150,7 +150,7 @@ def sample(stars: CommonStars, names: tuple[str, ...], outputs: tuple[str, ...])
     from_values, from_errors = (array[np.ix_(rows, own)] for array in (stars.measured.values, stars.measured.errors))
     to_values, to_errors = (array[np.ix_(rows, own)] for array in (stars.targets, stars.target_errors))
     # A star whose error nobody knows teaches like the typical one.
-    variance = _known(from_errors, training) ** 2 + _known(to_errors, training) ** 2
+    variance = with_typical(from_errors, training) ** 2 + with_typical(to_errors, training) ** 2
     differences = np.where(usable, to_values - from_values, 0.0)
     return Sample(
         stars.measured.source_id[rows],
@@ -165,8 +165,8 @@ def sample(stars: CommonStars, names: tuple[str, ...], outputs: tuple[str, ...])
     )
 
 
-def _known(errors: FloatArray, training: BoolArray) -> FloatArray:
-    """Fill missing errors with the median of the training stars; 0 where none is known."""
+def with_typical(errors: FloatArray, training: BoolArray) -> FloatArray:
+    """Return errors (N, K) with the median of the training stars (N,) where missing; 0 where none of them has one."""
     known = np.isfinite(errors)
     filled = np.zeros_like(errors)
     for at in range(errors.shape[1]):

@@ -2,8 +2,8 @@
 
     python tests/clusters.py --stars 200000
 
-It makes the sky, ingests APOGEE, GALAH and LAMOST, trains the translators, and prints per cluster the spread of metallicity before
-(the plain mean of what the surveys publish) and after (the combined label on APOGEE's base), and the offsets from the truth.
+It makes the sky, ingests APOGEE, GALAH and LAMOST, trains the translators, and prints per cluster the spread of metallicity
+before (the plain mean of what the surveys publish) and after (the combined label on APOGEE's base), and offsets from the truth.
 """
 
 import argparse

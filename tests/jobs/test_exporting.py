@@ -110,6 +110,26 @@ def test_a_table_without_a_layout_of_the_authors_is_refused(labelled: Path, tmp_
     assert "takes one of pretrain, finetune" in capsys.readouterr().err
 
 
+def test_a_dry_run_names_what_would_be_written_and_refuses_what_the_run_would(labelled: Path, tmp_path: Path, capsys) -> None:
+    held, file = tmp_path / "held", tmp_path / "file"
+    held.mkdir()
+    (held / "something").touch()
+    file.touch()
+    assert run(labelled, "export", "cds", "--to", str(tmp_path / "cds"), "--dry-run") == 0
+    assert "would write galah_dr3_on_apogee_dr17 in the layout" in capsys.readouterr().out
+    for words, said in (
+        (("cds", "--to", str(held)), "there and not empty"),
+        (("cds", "apogee_dr17_on_galah_dr3", "--to", str(tmp_path / "cds")), "apogee_dr17_on_galah_dr3"),
+        (("parquet", "finetune", "--to", str(file)), "there and no folder"),
+        (("hdf5-split", "pretrain", "--to", str(tmp_path / "out")), "neither labels nor a split"),
+    ):
+        assert run(labelled, "export", *words, "--dry-run") == 1
+        dry = capsys.readouterr().err
+        assert said in dry
+        assert run(labelled, "export", *words) == 1
+        assert capsys.readouterr().err == dry
+
+
 def test_workers_write_the_same_files(labelled: Path, tmp_path: Path) -> None:
     assert run(labelled, "export", "parquet", "pretrain", "--to", str(tmp_path / "here")) == 0
     assert main(["--lake", str(labelled), "export", "parquet", "pretrain", "--to", str(tmp_path / "there")]) == 0
@@ -120,7 +140,7 @@ def test_workers_write_the_same_files(labelled: Path, tmp_path: Path) -> None:
 
 def test_the_report_of_a_translation_compares_with_the_authors_table(labelled: Path, capsys) -> None:
     assert run(labelled, "report", "translator", "galah_dr3_on_apogee_dr17") == 0
-    page = Path(capsys.readouterr().out.strip())
+    page = Path(capsys.readouterr().out.strip().removeprefix("galah_dr3_on_apogee_dr17: "))
     text = page.read_text()
     assert "Against the authors" in text
     held = json.loads((page.parent / "report.json").read_text())

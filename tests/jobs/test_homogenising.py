@@ -16,12 +16,18 @@ import lake
 from jobs.cli import main
 from jobs.homogenising import verify_split
 from jobs.products import PRODUCTS, product
+from jobs.show_plan import whole_plan
+from jobs.why import why_predicted
 from lake.columns.homogenised import SOURCES
 from lake.errors import LakeError
 from lake.finetune import FINETUNE_COLUMNS, LABELLED, TARGETS
+from lake.history import published_before
 from lake.pretrain import WIDE
 from lake.split import FROZEN, frozen, leaks, split_of
+from lake.storage import Storage
 from tests.jobs.conftest import nightly
+
+TRANSLATED = "galah_dr3_on_apogee_dr17"
 
 
 def ids_of(opened: lake.Lake, name: str) -> set[int]:
@@ -163,3 +169,64 @@ def test_without_labels_or_spectra_there_is_no_fine_tune_table(new_lake) -> None
     with pytest.raises(LakeError, match=f"needs {LABELLED}.*`gaialake predict {LABELLED}`"):
         lake.open(folder).finetune()
     assert main(["--lake", str(folder), "predict", LABELLED, "--profile", "serial"]) == 1
+
+
+def test_a_freeze_that_a_kill_prevented_is_made_up_for_by_the_next_night_with_nothing_else_to_do(copy: Path) -> None:
+    before = frozen(lake.open(copy).storage)
+    (copy / FROZEN).unlink()
+    assert nightly(copy) == 3
+    np.testing.assert_array_equal(frozen(lake.open(copy).storage), before)
+
+
+def test_publishing_what_was_published_before_makes_up_for_the_freeze_as_well(copy: Path) -> None:
+    (copy / FROZEN).unlink()
+    assert main(["--lake", str(copy), "predict", LABELLED, "--profile", "serial"]) == 0
+    assert frozen(lake.open(copy).storage) is not None
+
+
+def test_a_plan_says_of_products_what_changed_and_takes_neither_rules_nor_base_for_tables(labelled: Path) -> None:
+    opened = lake.open(labelled)
+    latest = {name: opened.table(name).manifest for name in (LABELLED, TRANSLATED)}
+    for name, manifest in latest.items():
+        tables = {one: build for one, build in manifest.made_of.items() if one in opened.published}
+        assert why_predicted(manifest.declaration, opened.grid, tables, manifest) == []
+        assert why_predicted("other", opened.grid, tables, manifest) == [
+            f"{'its rules' if name == LABELLED else 'the model bundle'} changed: {manifest.declaration} -> other"
+        ]
+
+
+def test_what_a_roll_back_took_back_is_published_again_at_once_with_all_that_was_made_of_it(copy: Path, capsys) -> None:
+    last = lake.open(copy).published
+    assert {TRANSLATED, LABELLED} <= set(last)
+    serials = sorted(published_before(Storage.at(copy)))
+    first = next(one for one in serials if LABELLED not in published_before(Storage.at(copy))[one]["sources"])
+    assert main(["--lake", str(copy), "rollback", "--to", str(first)]) == 0
+    assert not {TRANSLATED, LABELLED} & set(lake.open(copy).published)
+    assert main(["--lake", str(copy), "publish"]) == 0
+    assert "a roll-back took this build back" in capsys.readouterr().out
+    assert main(["--lake", str(copy), "publish", "--held"]) == 0
+    assert lake.open(copy).published == last
+    assert nightly(copy) == 3
+
+
+def test_a_plan_expects_as_many_combined_rows_as_were_made_and_before_that_no_fewer_than_any_table_has(
+    copy: Path, monkeypatch
+) -> None:
+    rows = lake.open(copy).table(LABELLED).rows
+    most = max(lake.open(copy).table(name).rows for name in ("apogee_dr17", "galah_dr3", TRANSLATED, "spectrotranslator_g2a"))
+    changed = {**PRODUCTS, LABELLED: replace(product(LABELLED), rules="0000000000000000")}
+    monkeypatch.setattr("jobs.forecast.PRODUCTS", changed)
+    planned = {one.table: one for one in whole_plan(lake.open(copy))}[LABELLED]
+    assert planned.rows == pytest.approx(rows, rel=0.01)
+    for path in (copy / "tables").glob(f"{LABELLED}/*.json"):
+        path.unlink()
+    planned = {one.table: one for one in whole_plan(lake.open(copy))}[LABELLED]
+    assert planned.rows == pytest.approx(most, rel=0.01)
+
+
+def test_values_that_are_in_no_mean_are_counted_by_reason(labelled: Path) -> None:
+    masked = lake.open(labelled).table(LABELLED).manifest.masked
+    frame = lake.open(labelled).table(LABELLED).to_dask(["teff_galah_dr3", "teff_sources"]).compute()
+    bit = 1 << tuple(SOURCES).index("galah_dr3")
+    unused = frame["teff_galah_dr3"].notna().to_numpy() & (frame["teff_sources"].to_numpy(np.int64) & bit == 0)
+    assert sum(count for reason, count in masked.items() if reason.startswith("teff galah_dr3: ")) == unused.sum() > 0

@@ -5,6 +5,8 @@ import sys
 from pathlib import Path
 
 import intake
+import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 import lake
@@ -12,7 +14,10 @@ from jobs.cli import main
 from jobs.cluster import in_process
 from jobs.product import current_bundle, current_key
 from jobs.training import train
+from lake.catalog import publish
 from lake.errors import BusyError
+from lake.finetune import LABELLED
+from lake.split import freeze, frozen
 from lake.storage import Storage
 from tests.s3 import wired
 
@@ -21,6 +26,7 @@ from .conftest import LEAF_ROWS, nightly
 # The first test waits for the synthetic sky and the lake of all others.
 pytestmark = pytest.mark.timeout(300)
 SURVEYS = ("gaia_dr3_source", "gaia_dr3_xp", "catwise_andrae2023")
+TRANSLATED = "galah_dr3_on_apogee_dr17"
 
 
 @pytest.fixture(scope="module")
@@ -151,3 +157,47 @@ def test_a_training_that_is_overtaken_does_not_make_its_bundle_the_current_one(o
         train(opened, "xp_mae", preset="small", run=meanwhile)
     assert current_bundle(opened.storage, "xp_mae") == first
     opened.storage.write_bytes(current_key("xp_mae"), held)
+
+
+@pytest.fixture(scope="module")
+def labels_on_s3(s3, labelled: Path) -> str:
+    """A copy of a lake on the S3 server, without the translation and the combined labels that it has on disk."""
+    root = f"{s3}/labels"
+    storage = Storage.at(root)
+    for path in sorted(labelled.rglob("*")):
+        key = path.relative_to(labelled).as_posix()
+        made = key.startswith(("raw", "models", "splits", "reports", f"tables/{TRANSLATED}", f"tables/{LABELLED}", "current"))
+        if path.is_file() and not made:
+            storage.write_bytes(key, path.read_bytes())
+    publish(storage, [], withdraw=(TRANSLATED, LABELLED))
+    return root
+
+
+def test_a_translator_is_trained_on_the_store_and_its_labels_are_combined_and_exported_as_on_a_disk(
+    labels_on_s3: str, labelled: Path, tmp_path: Path
+) -> None:
+    words = ["--lake", labels_on_s3]
+    assert main([*words, "train", "translator", TRANSLATED, "--preset", "debug", "--profile", "serial"]) == 0
+    assert main([*words, "predict", TRANSLATED, LABELLED, "--profile", "serial"]) == 0
+    here, there = lake.open(labelled), lake.open(labels_on_s3)
+    for name in (TRANSLATED, LABELLED):
+        ours, theirs = here.table(name).manifest, there.table(name).manifest
+        assert ours.build == theirs.build
+        assert [part.sha256 for part in ours.partitions] == [part.sha256 for part in theirs.partitions]
+    np.testing.assert_array_equal(frozen(there.storage), frozen(here.storage))
+    assert nightly(labels_on_s3) == 3
+    assert main([*words, "export", "parquet", "finetune", "--to", str(tmp_path / "files"), "--profile", "serial"]) == 0
+    assert pq.read_table(tmp_path / "files").num_rows == len(here.finetune().to_dask().compute())
+    assert main([*words, "report", "translator", TRANSLATED]) == 0
+    bundle = current_bundle(there.storage, TRANSLATED)
+    assert there.storage.read_bytes(f"reports/{bundle}/index.html").startswith(b"<!")
+    assert main([*words, "status"]) == 0
+
+
+def test_of_two_writers_of_the_store_the_first_freezes_the_test_stars(s3, monkeypatch) -> None:
+    storage = Storage.at(f"{s3}/frozen")
+    first, second = np.array([1 << 40, 2 << 40]), np.array([3 << 40])
+    assert freeze(storage, first)
+    monkeypatch.setattr(Storage, "exists", lambda *_: False)
+    assert not freeze(storage, second), "the other one looked before the first wrote"
+    np.testing.assert_array_equal(frozen(storage), first)

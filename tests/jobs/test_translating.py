@@ -1,7 +1,9 @@
 """A translation is trained on the stars of two tables, mapped over partitions, and published like any table."""
 
+import gzip
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +14,14 @@ import lake
 from jobs.cli import main
 from jobs.cluster import in_process
 from jobs.product import bundle_key, current_bundle
-from jobs.products import named
+from jobs.products import PRODUCTS, named
+from jobs.show_plan import whole_plan
+from jobs.status import current_bundles, show_status
+from jobs.status import status as make_status
 from jobs.training import train, training_id
 from jobs.translating import REALISATIONS, columns_of, loaded_translator, overlap, translated_rows
 from lake.errors import LakeError
+from lake.finetune import LABELLED
 from models.translation import TRANSLATIONS
 from models.translator_predict import translate
 
@@ -48,6 +54,14 @@ def test_the_bundle_says_what_it_was_trained_on_and_how_well_it_does(labelled: P
     }
     for label in ("teff", "logg", "metallicity", "mg_fe", "velocity"):
         assert set(held["metrics"][label]["methods"]) == {"nothing", "ridge", "ours"}
+
+
+def test_a_translation_runs_on_the_cpu_and_so_asks_workers_for_no_gpu(labelled: Path) -> None:
+    opened = lake.open(labelled)
+    bundle = current_bundle(opened.storage, NAME) or ""
+    assert PRODUCTS[NAME].derivation(opened, bundle).resources == {}
+    networks = loaded_translator(opened.storage, bundle_key(NAME, bundle)).translator.networks
+    assert {str(value.device) for one in networks for member in one.members for value in member.parameters()} == {"cpu"}
 
 
 def test_common_stars_are_those_of_a_plain_join(labelled: Path) -> None:
@@ -137,6 +151,78 @@ def test_a_table_in_another_unit_is_refused(labelled: Path, tmp_path: Path) -> N
 def test_too_few_common_stars_are_counted_by_reason(labelled: Path, monkeypatch) -> None:
     import jobs.translating
 
-    monkeypatch.setattr(jobs.translating, "overlap", lambda where, translation: overlap(where, translation).slice(0, 60))
+    monkeypatch.setattr(jobs.translating, "overlap", lambda where, translation, run: overlap(where, translation).slice(0, 60))
     with pytest.raises(LakeError, match="training of apogee_dr17_on_galah_dr3 failed.*of 60 common stars"):
         train(lake.open(labelled), "apogee_dr17_on_galah_dr3", preset="debug", run=in_process)
+
+
+def test_of_several_translations_those_are_trained_and_mapped_that_can_be_and_the_others_are_named(labelled, capsys) -> None:
+    names = ["galah_dr4_on_apogee_dr17", NAME, "lamost_dr8_on_apogee_dr17"]
+    for flags in (["--dry-run"], []):
+        assert run(labelled, "train", "translator", *names, "--preset", "debug", "--profile", "serial", *flags) == 1
+        shown = capsys.readouterr()
+        assert f"bundle {current_bundle(lake.open(labelled).storage, NAME)}" in shown.out
+        assert "2 of 3 failed" in shown.err
+        assert "not published in this lake: galah_dr4" in shown.err
+        assert "not published in this lake: lamost_dr8" in shown.err
+    assert run(labelled, "predict", "translator", "--profile", "serial") == 1
+    shown = capsys.readouterr()
+    assert f"{NAME}: all its partitions are there already" in shown.out
+    assert "3 of 4 failed" in shown.err
+
+
+def test_a_night_that_is_to_train_what_cannot_be_trained_says_so_and_is_no_success(tmp_path, labelled, capsys) -> None:
+    folder = Path(shutil.copytree(labelled, tmp_path / "copy"))
+    words = ["--train", "lamost_dr8_on_apogee_dr17", "--train", NAME, "--profile", "serial"]
+    assert run(folder, "nightly", *words) == 1
+    said = capsys.readouterr().err
+    assert "lamost_dr8_on_apogee_dr17 is trained on" in said
+    assert "not published in this lake: lamost_dr8" in said
+
+
+def test_every_translation_may_be_trained_in_a_night_beside_other_models(labelled: Path, capsys) -> None:
+    assert run(labelled, "nightly", "--train", "xp_mae", "--train", "translator", "--dry-run") == 0
+    said = capsys.readouterr().out
+    assert "train xp_mae" in said
+    assert "train galah_dr4_on_apogee_dr17 once galah_dr4 is published" in said
+
+
+def test_a_damaged_bundle_is_trained_anew(tmp_path, labelled, capsys) -> None:
+    folder = Path(shutil.copytree(labelled, tmp_path / "copy"))
+    bundle = current_bundle(lake.open(folder).storage, NAME) or ""
+    weights = folder / bundle_key(NAME, bundle) / "weights.safetensors"
+    sound = weights.read_bytes()
+    weights.chmod(0o644)
+    weights.write_bytes(sound[:-1])
+    assert train(lake.open(folder), NAME, preset="debug", run=in_process) == (bundle, True)
+    assert "its bundle is damaged, so it is trained anew" in capsys.readouterr().out
+    assert len(weights.read_bytes()) == len(sound)
+    assert train(lake.open(folder), NAME, preset="debug", run=in_process) == (bundle, False)
+
+
+def test_status_tells_which_translator_learnt_on_tables_that_were_replaced_since(labelled: Path, capsys) -> None:
+    opened = lake.open(labelled)
+    (sound,) = current_bundles(opened)
+    assert (sound["model"], sound["preset"], sound["replaced"], sound["damage"]) == (NAME, "debug", [], None)
+    later = replace(opened, published={**opened.published, "galah_dr3": "tables/galah_dr3/0123456789abcdef.json"})
+    (old,) = current_bundles(later)
+    assert old["replaced"] == ["galah_dr3"]
+    show_status(make_status(opened) | {"bundles": [old]})
+    assert f"it learnt on former builds of galah_dr3: `gaialake train {NAME}` learns anew" in capsys.readouterr().out
+
+
+def test_a_changed_file_of_gaia_makes_only_those_partitions_of_labels_anew_that_it_touches_as_planned(
+    tmp_path: Path, labelled: Path
+) -> None:
+    folder = Path(shutil.copytree(labelled, tmp_path / "copy"))
+    file = sorted((folder / "raw" / "gaia_dr3_source").glob("*.csv.gz"))[2]
+    file.write_bytes(gzip.compress(gzip.decompress(file.read_bytes()), compresslevel=1))
+    planned = {one.table: one for one in whole_plan(lake.open(folder))}
+    assert run(folder, "nightly", "--profile", "serial") == 0
+    for name in (NAME, LABELLED):
+        manifest = lake.open(folder).table(name).manifest
+        assert planned[name].build == manifest.build
+        new = {part.first for part in manifest.partitions if f"/{manifest.build}/" in (part.key or "")}
+        assert new == {part.first for part in planned[name].stale}
+        assert 0 < len(new) < len(manifest.partitions)
+    assert run(folder, "nightly", "--profile", "serial") == 3

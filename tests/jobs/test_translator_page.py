@@ -107,7 +107,7 @@ def test_ours_stands_beside_the_baselines_and_the_best_is_shaded(read):
 
 def test_bins_coverage_importance_and_domain_are_tables(read):
     assert ["metallicity [dex]", "metallicity <= -1"] in [row[:2] for row in read.rows]
-    assert ["metallicity", "teff + bp_g", "0.1000", "0.5000 ± 0.0100", "97.5 %"] in read.rows
+    assert ["metallicity [dex]", "teff + bp_g", "0.1000", "0.5000 ± 0.0100", "97.5 %"] in read.rows
     assert ["intrinsic", "test split", "1,500", "99.5 %", "7"] in read.rows
     assert any(row[0] == "metallicity [dex]" and row[-1] == "7" and row[1].startswith("0.6") for row in read.rows)
 
@@ -123,7 +123,7 @@ def test_the_authors_table_is_compared_or_it_is_said_why_not(read):
 
 
 def test_what_is_not_known_is_a_dash_and_no_nan_is_shown(read):
-    assert ["metallicity", "logg", "0.1000", "– ± –", "–"] in read.rows
+    assert ["metallicity [dex]", "logg", "0.1000", "– ± –", "–"] in read.rows
     assert ["teff [K]", "nothing", "1", "– ± –", "–", "–", "–"] in read.rows
     assert "nan" not in read.words.lower().replace("nance", "")
     assert "None" not in read.words

@@ -62,7 +62,7 @@ def test_a_second_report_of_the_same_bundle_has_the_same_bytes(lake):
 def test_what_cannot_be_reported_says_what_to_do(lake):
     with pytest.raises(LakeError, match="no translation 'x'; there are .*galah_dr3_on_apogee_dr17"):
         translator_report.translator_report(lake, "x")
-    with pytest.raises(LakeError, match="never trained .* run `gaialake train apogee_dr17_on_galah_dr3`"):
+    with pytest.raises(LakeError, match="never trained .* run `gaialake --lake .* train apogee_dr17_on_galah_dr3`"):
         translator_report.translator_report(lake, "apogee_dr17_on_galah_dr3")
 
 
@@ -71,7 +71,7 @@ def test_a_bundle_whose_tables_were_replaced_is_not_judged(lake, monkeypatch):
     monkeypatch.setattr(translator_report, "loaded_translator", lambda storage, key: held)
     published = SimpleNamespace(manifest=SimpleNamespace(build="new"))
     monkeypatch.setattr(type(lake), "table", lambda lake, name: published)
-    with pytest.raises(LakeError, match="trained on build old of galah_dr3, published is new.* run `gaialake train"):
+    with pytest.raises(LakeError, match="trained on build old of galah_dr3, published is new.* run `gaialake --lake .* train "):
         translator_report.translator_report(lake, NAME)
 
 

@@ -209,6 +209,8 @@ def test_a_column_that_two_tables_have_is_refused_with_a_way_out(small_lake):
         (["gaia_dr3_xp", "galah"], {}, "no published table 'galah'; published are catwise_andrae2023, gaia_dr3_source"),
         (["gaia_dr3_xp"], {"how": "right"}, "choose 'left'.*'inner'.*or 'outer'"),
         (["gaia_dr3_xp"], {"columns": {"gaia_dr3_xp": {"source_id": "id"}}}, "source_id keeps its name"),
+        (["gaia_dr3_source"], {"columns": {"gaia_dr3_source": {"ra": "x", "dec": "x"}}}, "gives two columns one name, of .*x"),
+        (["gaia_dr3_source"], {"columns": {"gaia_dr3_source": {"ra": "source_id"}}}, "gives two columns one name"),
         (["gaia_dr3_xp"], {"columns": {"gaia_dr3_source": ["ra"]}}, "names the table gaia_dr3_source, which is not joined"),
         (["gaia_dr3_xp"], {"columns": {"gaia_dr3_xp": ["nope"]}}, "has no column nope"),
         (["gaia_dr3_xp", "gaia_dr3_xp"], {}, "joined twice"),

@@ -492,6 +492,82 @@ def test_files_that_do_not_open_are_a_report_with_one_error(tmp_path):
         assert len(report.errors) == 1
 
 
+def test_a_damaged_file_is_a_report_wherever_the_damage_is(good, tmp_path):
+    whole = split_file(tmp_path / "whole.h5", good).read_bytes()
+    path = tmp_path / "damaged.h5"
+    path.write_bytes(whole[: len(whole) // 2])
+    assert "does not open as HDF5" in found(audit_file(path), "opens").advice
+    refused = 0
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        damaged = np.frombuffer(whole, np.uint8).copy()
+        damaged[rng.integers(0, 6_000, 40)] = rng.integers(0, 256, 40)
+        path.write_bytes(damaged.tobytes())
+        refused += any(one.check == "opens" for one in audit_file(path).errors)
+    assert refused > 5
+
+
+def test_links_that_lead_nowhere_and_datasets_of_no_rows_are_no_table(good, tmp_path):
+    path = split_file(tmp_path / "seed.h5", good)
+    rows = audit_file(path).rows
+    with h5py.File(path, "a") as file:
+        file["group_1"]["elsewhere"] = h5py.SoftLink("/nowhere")
+    assert audit_file(path).rows == rows > 1_000
+    with h5py.File(path, "a") as file:
+        del file["group_1"]["gmag"]
+        file["group_1"]["gmag"] = 3.0
+    assert "group_1 lacks gmag" in found(audit_file(path), "opens").advice
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["finetune"] = np.zeros((), dtype=[("source_id", "i8")])
+        file["gone"] = h5py.ExternalLink("nowhere.h5", "/finetune")
+    assert "it holds finetune, gone" in found(audit_file(tmp_path / "other.h5"), "opens").advice
+
+
+def test_a_pickle_is_not_unpickled_under_any_name(tmp_path):
+    for name in ("table.h5", "table.parquet", "table.pkl", "folder/table.parquet"):
+        path, mark = tmp_path / name, tmp_path / "unpickled"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(pickle.dumps(_Unpickled(mark)))
+        assert "does not open" in (said := found(audit_file(path), "opens").advice) or "cannot be read" in said
+        assert not mark.exists()
+
+
+class _Unpickled:
+    """Something that leaves a file behind when it is unpickled."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
+        return Path.touch, (self.mark,)
+
+
+def test_spectra_in_lists_of_any_length_are_audited_like_those_of_fixed_length(good, tmp_path):
+    path = tmp_path / "table.parquet"
+    bad = blocks(
+        good, "bp_coefficients", lambda values: np.where(np.arange(values.size).reshape(values.shape) == 7, -9999.0, values)
+    )
+    for kind in (pa.list_(pa.float64()), pa.large_list(pa.float64())):
+        lists = bad["bp_coefficients"].combine_chunks().cast(kind)
+        pq.write_table(with_column(bad, "bp_coefficients", lists), path)
+        hit = found(audit_file(path), "sentinel")
+        assert (hit.column, hit.count, hit.of) == ("bp_coefficients", 1, 55 * len(good))
+    ragged = pa.array([[1.0] * (1 + k % 2) for k in range(len(good))])
+    pq.write_table(with_column(good, "bp_coefficients", ragged), path)
+    assert "bp_coefficients have different lengths" in found(audit_file(path), "opens").advice
+
+
+def test_text_of_any_arrow_type_is_text_and_two_columns_of_a_name_are_refused(good, tmp_path):
+    words = pa.array(["a", "b"] * (len(good) // 2))
+    path = tmp_path / "table.parquet"
+    for kind in (pa.dictionary(pa.int32(), pa.string()), pa.large_string(), pa.large_binary()):
+        pq.write_table(good.append_column("remark", words.cast(kind)), path)
+        assert audit_file(path).rows == len(good)
+        assert not audit_file(path).errors
+    pq.write_table(good.append_column("teff", good["teff"]), path)
+    assert "more than one column teff" in found(audit_file(path), "opens").advice
+
+
 def test_a_partition_with_rows_of_another_and_parts_with_other_columns_are_found(good, tmp_path):
     pq.write_table(good.slice(0, 800), tmp_path / "000000-000003.parquet")
     pq.write_table(good.slice(800).drop_columns(["ruwe"]), tmp_path / "000004-786431.parquet")

@@ -275,8 +275,8 @@ def test_a_folder_with_something_in_it_is_refused_and_an_empty_one_taken(form, r
     (full / "notes.txt").write_text("mine")
     empty.mkdir()
     file.write_text("mine")
-    for taken in (full, file):
-        with pytest.raises(LakeError, match="is there and not empty; nothing was written"):
+    for taken, what in ((full, "not empty"), (file, "no folder")):
+        with pytest.raises(LakeError, match=f"is there and {what}; nothing was written"):
             export(join, taken)
     assert [path.name for path in full.iterdir()] == ["notes.txt"]
     assert export(join, empty).rows > 0

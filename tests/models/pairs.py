@@ -23,6 +23,7 @@ _MADE = {"m_h": "fe_h", "alpha_m": "alpha", "radial_velocity": "velocity"}  # th
 _PER_PAIR = 5  # stars drawn for each pair, most of which no survey would observe
 _NO_VALUE, _NO_ERROR, _NO_FIT, _NO_COLOUR = 0.02, 0.005, 0.008, 0.005
 _FLAGGED, _BINARIES, _WORSE = 0.06, 0.05, 4.0
+_OTHERS = 0.02  # share of LAMOST's stars with labels of another catalogue
 _BINARY = 8.0  # scatter of a binary's velocities [km/s]
 
 
@@ -148,6 +149,8 @@ def _quality(raw: str, flagged: Flags, binary: Flags, rng: np.random.Generator) 
         values = np.where(binary, 1.5 + 10.0 * draw, 0.3 * draw)
     elif raw in ("snr", "lamost_snr_g"):
         values = 110.0 * np.exp(0.45 * rng.normal(size=len(flagged)))
+    elif raw == "label_origin":
+        values = np.where(draw > 1.0 - _OTHERS, "lamost_hotpayne", "lamost_dr8")
     else:
         raise ValueError(f"no synthetic values for the cut on {raw}; add it to tests/models/pairs.py")
     return _array(raw, values, draw < _NO_ERROR)

@@ -23,7 +23,7 @@ def folder(tmp_path):
 
 def rewritten(folder, change):
     """Edit the document and vouch for it again, as another version of this code would have."""
-    kind = Kind("spectro_translator", 1)
+    kind = Kind("spectro_translator", 2)
     body, weights = read(folder, verified(folder, kind))
     for name in ("format", "model", "code_version", "sha256", "weights_sha256"):
         body.pop(name)
@@ -43,6 +43,7 @@ def test_a_translator_reads_back_and_gives_equal_numbers(folder):
         for name, tensor in b.members.state_dict().items():
             assert torch.equal(a.members.state_dict()[name], tensor)
         np.testing.assert_array_equal(a.offsets, b.offsets)
+        np.testing.assert_array_equal(a.quadratic, b.quadratic)
         np.testing.assert_array_equal(a.calibration.stretch, b.calibration.stretch)
     assert translate(inference(), one, realisations=20).equals(translate(inference(), trained(), realisations=20))
 
@@ -50,14 +51,14 @@ def test_a_translator_reads_back_and_gives_equal_numbers(folder):
 def test_the_folder_holds_weights_and_a_document_that_says_what_goes_in_and_out(folder):
     assert sorted(path.name for path in folder.iterdir()) == ["bundle.json", "weights.safetensors"]
     document = json.loads((folder / "bundle.json").read_text())
-    assert (document["model"], document["code_version"]) == ("spectro_translator", 1)
+    assert (document["model"], document["code_version"]) == ("spectro_translator", 2)
     assert (document["base_from"], document["base_to"]) == ("galah_dr3", "apogee_dr17")
     intrinsic, extrinsic = document["networks"]
     assert intrinsic["inputs"][0] == {"name": "teff", "unit": "K"}
     assert [one["name"] for one in extrinsic["inputs"]] == ["teff", "logg", "metallicity", "mg_fe", "bp_g", "g_rp", "velocity"]
     assert extrinsic["outputs"] == [{"name": "velocity", "unit": "km / s"}]
     assert set(intrinsic["scaling"]) == {"centre", "scale", "low", "high"}
-    assert set(intrinsic["calibration"]) == {"gate", "floor", "stretch", "inflation"}
+    assert set(intrinsic["calibration"]) == {"level", "gate", "floor", "stretch", "inflation"}
     assert document["counts"]["stars"] == 800
 
 

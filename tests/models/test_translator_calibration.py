@@ -26,18 +26,34 @@ def test_a_correction_that_pays_is_kept_and_a_useless_one_left_out():
     signal = np.sin(np.arange(2_000.0))
     residual = np.stack([signal, rng.normal(size=2_000), 0.5 * signal], axis=1) + 0.3 * rng.normal(size=(2_000, 3))
     said = np.stack([signal, 0.3 * rng.normal(size=2_000), signal], axis=1)
-    found = gates(residual, said, np.ones((2_000, 3), dtype=bool))
+    level, found = gates(residual, np.zeros_like(said), said, np.ones((2_000, 3)))
     assert found[0] == pytest.approx(1.0, abs=0.051)
     assert found[1] == 0.0
     assert found[2] == pytest.approx(0.5, abs=0.051)
+    assert level.tolist() == [0.0, 0.0, 0.0]
 
 
-def test_stars_that_do_not_count_choose_no_gate():
+def test_of_two_corrections_the_better_one_is_kept_and_the_other_left_out():
+    rng = np.random.default_rng(1)
+    signal = np.sin(np.arange(4_000.0))
+    blurred = [signal + blur * rng.normal(size=4_000) for blur in (0.3, 0.6)]
+    residual = np.stack([signal, signal, signal], axis=1) + 0.1 * rng.normal(size=(4_000, 3))
+    quadratic = np.stack([signal, rng.normal(size=4_000), blurred[0]], axis=1)
+    of_network = np.stack([rng.normal(size=4_000), signal, blurred[1]], axis=1)
+    level, gate = gates(residual, quadratic, of_network, np.ones((4_000, 3)))
+    assert level == pytest.approx([1.0, 0.0, 0.85], abs=0.051)
+    assert gate == pytest.approx([0.0, 1.0, 0.0], abs=0.051)
+
+
+def test_stars_that_do_not_count_or_have_huge_errors_choose_no_gate():
     signal = np.sin(np.arange(500.0))
-    usable = np.zeros((1_000, 1), dtype=bool)
-    usable[:500] = True
+    weight = np.zeros((1_000, 1))
+    weight[:500] = 1.0
     spoiled = np.concatenate([signal, -50 * signal])[:, np.newaxis]
-    assert gates(spoiled, np.concatenate([signal, signal])[:, np.newaxis], usable) == [1.0]
+    said = np.concatenate([signal, signal])[:, np.newaxis]
+    assert gates(spoiled, np.zeros_like(said), said, weight) == ([0.0], [1.0])
+    weight[500:] = 1e-9
+    assert gates(spoiled, np.zeros_like(said), said, weight) == ([0.0], [1.0])
 
 
 @pytest.mark.parametrize(

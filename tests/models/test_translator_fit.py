@@ -32,9 +32,10 @@ def assert_equal(one, two):
     for name, tensor in weights(one).items():
         assert torch.equal(tensor, weights(two)[name]), name
     for a, b in zip(one.networks, two.networks, strict=True):
-        for name in ("gate", "floor", "stretch", "inflation"):
+        for name in ("level", "gate", "floor", "stretch", "inflation"):
             np.testing.assert_array_equal(getattr(a.calibration, name), getattr(b.calibration, name))
         np.testing.assert_array_equal(a.offsets, b.offsets)
+        np.testing.assert_array_equal(a.quadratic, b.quadratic)
 
 
 def test_the_translator_holds_two_ensembles_with_their_inputs_and_outputs_in_order():

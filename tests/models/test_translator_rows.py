@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from models.translation import Cut
+from models.translation import TRANSLATIONS, Cut
 from models.translator_rows import (
     density_weights,
     input_scaling,
@@ -140,6 +140,19 @@ def test_a_null_passes_no_cut():
         passes(table, Cut("to", "snr", low=1.0))
 
 
+def test_a_cut_can_ask_for_a_word():
+    table = pa.table({"from_label_origin": ["lamost_dr8", "lamost_hotpayne", None], "from_snr": [1.0, 2.0, 3.0]})
+    assert passes(table, Cut("from", "label_origin", only="lamost_dr8")).tolist() == [True, False, False]
+    with pytest.raises(ValueError, match="column 'from_snr' is double, expected words"):
+        passes(table, Cut("from", "snr", only="lamost_dr8"))
+
+
+def test_labels_that_replace_lamosts_own_teach_no_translation_of_them():
+    asked = {cut.column: cut for cut in TRANSLATIONS["lamost_dr8_on_apogee_dr17"].cuts}
+    assert (asked["label_origin"].side, asked["label_origin"].only) == ("from", "lamost_dr8")
+    assert asked["label_origin"].labels == ("teff", "logg", "metallicity", "mg_fe")
+
+
 def test_a_high_bit_survives():
     table = pa.table({"to_flag": pa.array([2**62 + 1, 2**62], pa.int64())})
     assert passes(table, Cut("to", "flag", bits=1)).tolist() == [False, True]
@@ -148,4 +161,5 @@ def test_a_high_bit_survives():
 def test_a_cut_can_be_spelled():
     assert said(Cut("from", "snr", low=30.0)) == "from_snr >= 30"
     assert said(Cut("to", "velocity_scatter", high=1.0, labels=("velocity",))) == "to_velocity_scatter <= 1 (for velocity)"
+    assert said(Cut("from", "label_origin", only="lamost_dr8")) == "from_label_origin lamost_dr8"
     assert said(Cut("to", "flag", bits=12)) == "to_flag without bits 12"

@@ -64,6 +64,7 @@ def untrained(translator: Translator) -> Translator:
         replace(
             one,
             offsets=np.zeros_like(one.offsets),
+            quadratic=np.zeros_like(one.quadratic),
             members=nn.ModuleList(new_network(translator.config, len(one.inputs), len(one.outputs)).eval() for _ in one.members),
         )
         for one in translator.networks
