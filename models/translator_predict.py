@@ -40,9 +40,9 @@ def translate(table: pa.Table, translator: Translator, *, realisations: int = 20
     -------
     pyarrow.Table
         ``source_id`` and columns of `lake.columns.spectrotranslator`, with their fields. A label whose own input is missing,
-        or that comes to lie beyond the limits of a star, is null in all its columns; another missing input counts as unknown
-        and raises a flag. A missing error of an input is the typical one of the training, and sets a bit of
-        ``translator_reasons``.
+        or whose p50 lies beyond the limits of a star, is null in all its columns; any other percentile beyond them is null by
+        itself, as with enormous errors. Another missing input counts as unknown and raises a flag. A missing error of an input
+        is the typical one of the training, and sets a bit of ``translator_reasons``.
 
     Raises
     ------
