@@ -2,8 +2,8 @@
 
 Where do I go for ...?
 
-- a command: `jobs.cli` (its flags), `jobs.commands`, `jobs.fetching`, `jobs.ingesting`, `jobs.upkeep` (roll-back, gc); which
-  lake is meant: `jobs.opened`; what people see: `jobs.terminal`
+- a command: `jobs.cli` (its flags), `jobs.commands`, `jobs.fetching`, `jobs.ingesting`, `jobs.modelling` (train, predict,
+  report), `jobs.exporting`, `jobs.upkeep` (roll-back, gc); which lake is meant: `jobs.opened`; what people see: `jobs.terminal`
 - the whole night: `jobs.nightly` (`jobs.auditing`, `jobs.model_steps`); what it keeps of itself: `jobs.night` (its record),
   `jobs.journal` (its log), `jobs.metrics`; how the lake is: `jobs.status`
 - what would run and why: `jobs.plan` by table (`jobs.inventory`, `jobs.why`), `jobs.forecast` by partition (`jobs.table_plan`,

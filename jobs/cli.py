@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
-from jobs import commands, exporting, ingesting, terminal, upkeep
+from jobs import commands, exporting, ingesting, modelling, terminal, upkeep
 from jobs.journal import logging_to, reason, without_secrets
 from jobs.night import exit_code
 from lake.errors import LakeError
@@ -142,18 +142,18 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--partitions", action="store_true", help="list every partition that is to be made, and why")
     one.add_argument("--json", action="store_true", help="as JSON, for programs")
     one.add_argument("--part", metavar="i/n", help="only what element i of n of a job array would do")
-    one = verb("train", commands.train, "train models on the published tables", runs=True)
+    one = verb("train", modelling.train, "train models on the published tables", runs=True)
     one.add_argument(
         "models", metavar="MODEL", nargs="+", help="such as xp_mae; or translator, and which: translator galah_dr4_on_apogee_dr17"
     )
     one.add_argument("--preset", metavar="NAME", help="its size and how it is trained (default small)")
-    one = verb("predict", commands.predict, "map models over all partitions and publish the tables that they make", runs=True)
+    one = verb("predict", modelling.predict, "map models over all partitions and publish the tables that they make", runs=True)
     one.add_argument(
         "models", metavar="MODEL", nargs="+", help="such as xp_mae; translator, and which; or homogenised_labels, which has rules"
     )
     one.add_argument("--bundle", metavar="B", help="bundle id (default: the one trained last)")
     one.add_argument("--part", metavar="i/n", help="make the partitions of element i of n of a job array, publish nothing")
-    one = verb("report", commands.report, "write a page on how well a translator does, with figures", writes=False)
+    one = verb("report", modelling.report, "write a page on how well a translator does, with figures", writes=False)
     one.add_argument("models", metavar="MODEL", nargs="+", help="translator, and which: translator galah_dr3_on_apogee_dr17")
     one = verb("export", exporting.export, "write tables as files that others read", runs=True)
     one.add_argument("form", choices=(*exporting.FORMS, exporting.CDS), help="form of the files")
