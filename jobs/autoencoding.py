@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from jobs.product import Learning, Product, bundle_key
+from jobs.product import Learning, Product, bundle_key, opened_bundle
 from jobs.terminal import say
 from lake.derive import Derivation
 from lake.errors import LakeError
@@ -68,19 +68,10 @@ class Predict:
 
 
 def loaded(storage: Storage, key: str) -> "Bundle":
-    """Return the bundle at a key, loaded once per process.
+    """Return the bundle at a key, loaded once per process (see `jobs.product.opened_bundle`)."""
+    from models.bundle import load
 
-    Raises
-    ------
-    LakeError
-        If its files are missing, damaged or of another version.
-    """
-    from models.bundle import BundleError, load
-
-    try:
-        return load(storage.local_copy(key))
-    except BundleError as error:
-        raise LakeError(str(error)) from error
+    return opened_bundle(storage, key, load)
 
 
 def model_inputs(lake: Lake) -> Join:

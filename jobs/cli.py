@@ -100,6 +100,14 @@ def _parser() -> argparse.ArgumentParser:
             one.add_argument("--profile", default="local", help=where)
         return one
 
+    _add_verbs_of_data(verb)
+    _add_verbs_of_models(verb)
+    _add_verbs_of_service(verb)
+    return parser
+
+
+def _add_verbs_of_data(verb: Callable[..., argparse.ArgumentParser]) -> None:
+    """Add what lays out a lake, brings tables into it and publishes them."""
     init = verb("init", commands.init, "lay out a new lake")
     init.add_argument("dir", metavar="DIR", help="its root: a folder, or s3://BUCKET/PATH")
     init.add_argument("--release", default="dr3", help="release of Gaia whose source_ids it holds (default dr3)")
@@ -142,6 +150,10 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--partitions", action="store_true", help="list every partition that is to be made, and why")
     one.add_argument("--json", action="store_true", help="as JSON, for programs")
     one.add_argument("--part", metavar="i/n", help="only what element i of n of a job array would do")
+
+
+def _add_verbs_of_models(verb: Callable[..., argparse.ArgumentParser]) -> None:
+    """Add what trains models and maps them, and what hands training tables on."""
     one = verb("train", modelling.train, "train models on the published tables", runs=True)
     one.add_argument(
         "models", metavar="MODEL", nargs="+", help="such as xp_mae; or translator, and which: translator galah_dr4_on_apogee_dr17"
@@ -162,6 +174,10 @@ def _parser() -> argparse.ArgumentParser:
     one = verb("validate", exporting.validate_verb, "look for what may be wrong with a training table", writes=False)
     one.add_argument("what", metavar="TABLE|PATH", help="pretrain or finetune of the lake, or a file or folder of anybody's")
     one.add_argument("--json", action="store_true", help="as JSON, for programs")
+
+
+def _add_verbs_of_service(verb: Callable[..., argparse.ArgumentParser]) -> None:
+    """Add what keeps a lake up to date, looks after it and shows it."""
     one = verb("nightly", commands.nightly, "rebuild, check and publish what is stale", runs=True)
     one.add_argument("--fetch", metavar="SURVEY", nargs="+", action="extend", help="fetch the files of these surveys first")
     one.add_argument("--train", metavar="MODEL", action="append", help="train this model anew on what is published")
@@ -178,7 +194,6 @@ def _parser() -> argparse.ArgumentParser:
     one = verb("demo", commands.demo, "show the whole path on a synthetic sky", runs=True)
     one.add_argument("--dir", default="gaialake-demo", help="folder of its lake (default gaialake-demo)")
     one.add_argument("--stars", type=int, default=50_000, metavar="N", help="how many stars the sky has (default 50000)")
-    return parser
 
 
 def program() -> None:

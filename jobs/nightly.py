@@ -81,10 +81,14 @@ def nightly(
             mend_released(lake)
         _refuse(lake, night)
         if not night.busy:
-            known = Inventory(lake, quiet=True).registered
-            why = "every table is published as its raw files, declarations and models ask for" if known else NO_FILES
-            say(f"nothing to do: {why}")
+            say(f"nothing to do: {_idle(lake)}")
         return night.code
+
+
+def _idle(lake: Lake) -> str:
+    """Say why there is nothing to do."""
+    known = Inventory(lake, quiet=True).registered
+    return "every table is published as its raw files, declarations and models ask for" if known else NO_FILES
 
 
 def _plans(lake: Lake, night: Night) -> list[SurveyPlan]:

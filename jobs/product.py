@@ -3,15 +3,18 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from lake.derive import Derivation
+from lake.errors import LakeError
 from lake.ingest import Runner
 from lake.join import Join
 from lake.root import Lake
 from lake.storage import Storage
 from lake.table import Table
 from lake.verify import Verdict
+
+_Loaded = TypeVar("_Loaded")
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,22 @@ class Product:
 def bundle_key(product: str, bundle: str) -> str:
     """Return the key of a bundle's folder."""
     return f"models/{product}/{bundle}"
+
+
+def opened_bundle(storage: Storage, key: str, load: Callable[[Path], _Loaded]) -> _Loaded:
+    """Return what a model's own `load` makes of the bundle at a key.
+
+    Raises
+    ------
+    LakeError
+        If its files are missing, damaged or of another version.
+    """
+    from models.document import BundleError
+
+    try:
+        return load(storage.local_copy(key))
+    except BundleError as error:
+        raise LakeError(str(error)) from error
 
 
 def has_bundle(storage: Storage, product: str, bundle: str) -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from jobs.product import Learning, Product, bundle_key
+from jobs.product import Learning, Product, bundle_key, opened_bundle
 from jobs.terminal import say, table
 from lake.columns import schema
 from lake.columns.spectrotranslator import PERCENTILES
@@ -166,20 +166,10 @@ class Translate:
 
 
 def loaded_translator(storage: Storage, key: str) -> "TranslatorBundle":
-    """Return the translator at a key, loaded once per process.
-
-    Raises
-    ------
-    LakeError
-        If its files are missing, damaged or of another version.
-    """
-    from models.document import BundleError
+    """Return the translator at a key, loaded once per process (see `jobs.product.opened_bundle`)."""
     from models.translator_bundle import load
 
-    try:
-        return load(storage.local_copy(key))
-    except BundleError as error:
-        raise LakeError(str(error)) from error
+    return opened_bundle(storage, key, load)
 
 
 def _builds(lake: Lake, names: Sequence[str]) -> dict[str, str]:

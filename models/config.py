@@ -9,6 +9,18 @@ MODEL = "xp_mae"
 CODE_VERSION = 1
 
 
+def require(preset: str, name: str, found: float, holds: Callable[[float], bool], expected: str) -> None:
+    """Refuse a number of a preset that is not finite, or not as expected.
+
+    Raises
+    ------
+    ValueError
+        With preset, name, what was found and what was expected.
+    """
+    if not (isfinite(found) and holds(found)):
+        raise ValueError(f"config {preset!r}: {name} is {found}, expected {expected}; change the preset")
+
+
 @dataclass(frozen=True)
 class Config:
     """Fix a network, its masks and its training; validated on construction.
@@ -78,20 +90,16 @@ class Config:
             "shuffle_rows",
             "validation_rows",
         ):
-            self._require(name, getattr(self, name), lambda found: found >= 1, "at least 1")
+            require(self.preset, name, getattr(self, name), lambda found: found >= 1, "at least 1")
         for name in ("error_floor", "learning_rate", "clip_norm"):
-            self._require(name, getattr(self, name), lambda found: found > 0, "a positive number")
+            require(self.preset, name, getattr(self, name), lambda found: found > 0, "a positive number")
         for name in ("visible_weight", "weight_decay", *_MODES):
-            self._require(name, getattr(self, name), lambda found: found >= 0, "a number from 0")
+            require(self.preset, name, getattr(self, name), lambda found: found >= 0, "a number from 0")
         for name in ("hide_scalar", "warmup", "validation_fraction"):
-            self._require(name, getattr(self, name), lambda found: 0 <= found < 1, "a number in [0, 1)")
+            require(self.preset, name, getattr(self, name), lambda found: 0 <= found < 1, "a number in [0, 1)")
         # Rounding: 0.1 + 0.2 + 0.7 need not be 1.
         hiding = sum(getattr(self, name) for name in _MODES)
-        self._require(" + ".join(_MODES), hiding, lambda found: found <= 1 + 1e-9, "at most 1")
-
-    def _require(self, name: str, found: float, holds: Callable[[float], bool], expected: str) -> None:
-        if not (isfinite(found) and holds(found)):
-            raise ValueError(f"config {self.preset!r}: {name} is {found}, expected {expected}; change the preset")
+        require(self.preset, " + ".join(_MODES), hiding, lambda found: found <= 1 + 1e-9, "at most 1")
 
 
 _MODES = ("hide_xp", "hide_bp", "hide_rp", "hide_spans", "hide_scattered")

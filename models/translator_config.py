@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from math import isfinite
+
+from models.config import require
 
 MODEL = "spectro_translator"
 # Raise by hand when the same bundle would give other numbers; older bundles are then refused.
@@ -77,8 +78,7 @@ class TranslatorConfig:
         """Refuse a configuration that cannot train."""
         if self.skeleton not in SKELETONS:
             raise ValueError(
-                f"translator config {self.preset!r}: skeleton is {self.skeleton!r}, expected one of {SKELETONS}; "
-                "change the preset"
+                f"config {self.preset!r}: skeleton is {self.skeleton!r}, expected one of {SKELETONS}; change the preset"
             )
         for name in ("width", "blocks", "epochs", "batch_size", "neighbours"):
             self._require(name, lambda found: found >= 1, "at least 1")
@@ -96,9 +96,7 @@ class TranslatorConfig:
             self._require(name, lambda found: 0 < found <= 0.4, "a number in (0, 0.4]")
 
     def _require(self, name: str, holds: Callable[[float], bool], expected: str) -> None:
-        found = getattr(self, name)
-        if not (isfinite(found) and holds(found)):
-            raise ValueError(f"translator config {self.preset!r}: {name} is {found}, expected {expected}; change the preset")
+        require(self.preset, name, getattr(self, name), holds, expected)
 
 
 def debug() -> TranslatorConfig:
